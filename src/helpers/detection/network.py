@@ -1,0 +1,139 @@
+"""The network: the recording in 60 s windows through `SeizureDetector`, stitched to one probability a second.
+
+Without weights it runs with random ones and says *untrained* wherever it is named: then it shows that everything works
+and detects nothing.
+"""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers.detection.result import Detection
+from helpers.eeg import SFREQ, preprocess, window_starts, windows
+from helpers.models import SeizureDetector
+from helpers.scoring import events_from_scores, mean_by_second, stitch
+
+__all__ = ["HYSTERESIS", "WeightsError", "best_device", "detect_by_network", "load_detector"]
+
+HYSTERESIS = (0.86, 0.78)
+"""Probabilities at which an event begins and ends, from the reference detector."""
+
+MIN_DURATION, MERGE_GAP = 3.0, 2.0  # s, from the reference detector
+SEED = 0  # of untrained weights
+BATCH = {"cpu": 2, "cuda": 64, "mps": 8}  # windows at a time
+
+
+class WeightsError(ValueError):
+    """A file of weights that does not fit the detector."""
+
+
+def best_device():
+    """``"cuda"``, ``"mps"`` or ``"cpu"``: the first that torch can use here."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_detector(weights=None):
+    """The reference detector in evaluation mode, and its name.
+
+    Parameters
+    ----------
+    weights : str or Path, optional
+        A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"``. Loading runs no pickled code.
+
+    Returns
+    -------
+    model : SeizureDetector
+    name : str
+        Names the weights by file and hash, or calls them untrained.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, is no file of weights, or its names and shapes do not fit.
+    """
+    if weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            model = SeizureDetector()
+        return model.eval(), f"network (Bi-Mamba-2, UNTRAINED random weights, seed {SEED})"
+    weights = Path(weights)
+    if not weights.is_file():
+        raise WeightsError(f"{weights}: no such file. Expected weights saved by torch.save(model.state_dict(), …).")
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as fault:
+        raise WeightsError(
+            f"{weights}: no file of weights ({str(fault).splitlines()[0] if str(fault) else type(fault).__name__}). Expected "
+            "tensors saved by torch.save(model.state_dict(), …); anything else in the file is refused."
+        ) from fault
+    model = SeizureDetector()
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    try:
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError, AttributeError) as fault:
+        raise WeightsError(f"{weights}: the weights do not fit the detector. {_first_lines(fault)}") from fault
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return model.eval(), f"network (Bi-Mamba-2, weights {weights.name}, sha256 {digest[:12]})"
+
+
+def detect_by_network(raw, weights=None, device=None, progress=None):
+    """Detect with `SeizureDetector`.
+
+    Windows of 60 s, one every 10 s and one that ends with the recording; where they overlap their probabilities are
+    averaged, then again over each second; hysteresis, at least 3 s long, gaps up to 2 s closed.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+    weights : str or Path, optional
+        See `load_detector`.
+    device : str, optional
+        Default: `best_device`.
+    progress : callable, optional
+        Called as ``progress(windows_done, windows_in_all)``.
+
+    Returns
+    -------
+    Detection
+
+    Raises
+    ------
+    RecordingError
+        If channels are missing or unusable, or the recording is shorter than 60 s.
+    """
+    device = device or best_device()
+    window_starts(round(raw.n_times / raw.info["sfreq"] * SFREQ))  # too short is said before any work is done
+    samples = preprocess(raw)  # (19, samples) at 256 Hz
+    starts, views = window_starts(samples.shape[1]), windows(samples)
+    model, name = load_detector(weights)
+    model.to(device)
+    probabilities = []
+    with torch.inference_mode():
+        for first in range(0, len(views), BATCH.get(device, 2)):
+            batch = torch.from_numpy(np.stack(views[first : first + BATCH.get(device, 2)])).to(device)
+            probabilities.extend(torch.sigmoid(model(batch)).cpu().numpy())
+            if progress:
+                progress(len(probabilities), len(views))
+    times, scores = mean_by_second(stitch(probabilities, starts, samples.shape[1]), SFREQ)
+    on, off = HYSTERESIS
+    return Detection(
+        method=name,
+        times=times,
+        scores=scores,
+        unit="probability",
+        on=on,
+        off=off,
+        events=events_from_scores(times, scores, on, off, min_duration=MIN_DURATION, merge_gap=MERGE_GAP),
+        duration=raw.n_times / raw.info["sfreq"],
+        start=raw.info["meas_date"],
+    )
+
+
+def _first_lines(fault, count=4):
+    lines = [line.strip() for line in str(fault).splitlines()]
+    return " ".join(line if len(line) < 200 else line[:200] + " …" for line in lines[:count])

@@ -1,0 +1,11 @@
+"""The two errors of `helpers.eeg`. Each names the file, what was found, what was expected and what to do."""
+
+__all__ = ["DownloadError", "RecordingError"]
+
+
+class RecordingError(ValueError):
+    """A recording cannot be used as it is."""
+
+
+class DownloadError(RecordingError):
+    """A recording could not be fetched."""

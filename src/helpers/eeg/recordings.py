@@ -1,0 +1,129 @@
+"""Files to `mne.io.Raw`: EDF, EDF+, BDF and the cached HDF5 recording, with one clear error for a file that is none.
+
+MNE reads; this module asks first whether the file is whole, because MNE shortens a truncated file without an error.
+"""
+
+from pathlib import Path
+
+import h5py
+import mne
+import numpy as np
+
+from helpers.eeg.errors import RecordingError
+
+__all__ = ["read_recording"]
+
+_READERS = {".edf": mne.io.read_raw_edf, ".bdf": mne.io.read_raw_bdf}
+
+
+def read_recording(path):
+    """Read one recording.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.edf`` (EDF or EDF+), ``.bdf``, or ``.h5`` in the layout of eeghdf.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+        With its annotations; samples of an EDF stay on disk until they are asked for.
+
+    Raises
+    ------
+    RecordingError
+        If the file does not exist, is empty, truncated, or not what its name says.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise RecordingError(f"{path}: {found}. Expected an EDF, EDF+ or BDF recording; check the path.")
+    if path.stat().st_size == 0:
+        raise RecordingError(f"{path}: the file has 0 bytes. Copy or download it again.")
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".h5":
+            return _read_eeghdf(path)
+        if suffix in _READERS:
+            _check_edf(path)
+            return _READERS[suffix](path, verbose="error")
+    except RecordingError:
+        raise
+    except (ValueError, OSError, KeyError, IndexError, UnicodeError, RuntimeError) as fault:
+        raise RecordingError(f"{path}: cannot be read as {suffix[1:].upper()} ({fault}). Is it damaged?") from fault
+    raise RecordingError(f"{path}: the ending {suffix or 'is missing'!r} is unknown. Expected .edf, .bdf or .h5.")
+
+
+def _check_edf(path):
+    """Compare the size of an EDF or BDF with what its header promises (Kemp 1992, header layout)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(256)
+        if len(head) < 256 or not (head.startswith(b"0       ") or head.startswith(b"\xffBIOSEMI")):
+            raise RecordingError(
+                f"{path}: this is no EDF or BDF: it begins with {head[:8]!r}, expected b'0       ' or b'\\xffBIOSEMI'. "
+                "Was it renamed, or is it an error page of a download?"
+            )
+        try:
+            header_bytes, records, channels = int(head[184:192]), int(head[236:244]), int(head[252:256])
+            file.seek(256 + 216 * channels)
+            samples = [int(file.read(8)) for _ in range(channels)]  # of each channel in one record
+        except ValueError as fault:
+            raise RecordingError(
+                f"{path}: the header is damaged ({fault}). Export the recording again from the software that made it."
+            ) from fault
+    record_bytes = sum(samples) * (3 if head.startswith(b"\xff") else 2)
+    if records < 0 or record_bytes == 0:  # -1: still being recorded; MNE counts the records itself
+        return
+    expected = header_bytes + records * record_bytes
+    if size < expected:
+        whole = max(size - header_bytes, 0) // record_bytes
+        raise RecordingError(
+            f"{path}: truncated: the header promises {records} records ({expected:,} bytes), the file holds {whole} "
+            f"({size:,} bytes). Copy or download it again."
+        )
+
+
+def _read_eeghdf(path):
+    """The layout of eeghdf 0.2: one record of int16 signals with a physical and a digital range for each."""
+    with h5py.File(path) as file:
+        record = file["record-0"]
+        labels = record["signal_labels"].asstr()[:]
+        units = record["physical_dimensions"].asstr()[:]
+
+        def column(name):
+            return record[f"signal_{name}"][:].astype(float)[:, None]
+
+        step = (column("physical_maxs") - column("physical_mins")) / (column("digital_maxs") - column("digital_mins"))
+        signals = record["signals"][:].astype(float)
+        signals -= column("digital_mins")
+        signals *= step
+        signals += column("physical_mins")
+        signals *= np.array([{"uV": 1e-6, "mV": 1e-3}.get(unit, 1.0) for unit in units])[
+            :, None
+        ]  # volts, as MNE has it
+        sfreq = round(float(record.attrs["sample_frequency"]), 6)  # stored as 200.00000000000003
+        onsets = record["edf_annotations/starts_100ns"][:] / 1e7
+        texts = record["edf_annotations/texts"].asstr()[:]
+    info = mne.create_info(list(labels), sfreq, [_channel_type(label) for label in labels])
+    raw = mne.io.RawArray(signals, info, verbose="error")
+    raw.set_annotations(_with_seizures(onsets, texts))
+    raw.filenames = [path]
+    return raw
+
+
+def _channel_type(label):
+    if label.startswith("EEG Mark"):
+        return "misc"
+    return {"EEG": "eeg", "ECG": "ecg"}.get(label.split()[0], "misc")
+
+
+def _with_seizures(onsets, texts):
+    """The marks as they are, and one more of a duration > 0 for each SZ START with the SZ END after it."""
+    ends = [onset for onset, text in zip(onsets, texts, strict=True) if text == "SZ END"]
+    starts = [onset for onset, text in zip(onsets, texts, strict=True) if text == "SZ START"]
+    spans = [(start, min(end for end in ends if end > start)) for start in starts if any(end > start for end in ends)]
+    marks = mne.Annotations(onsets, np.zeros(len(onsets)), [text.strip() or "?" for text in texts])
+    return marks + mne.Annotations(
+        [start for start, _ in spans], [end - start for start, end in spans], ["seizure"] * len(spans)
+    )

@@ -1,0 +1,26 @@
+"""What this machine is, and what of the workbook runs on it.
+
+This package has to run where nothing else does, so it imports the standard library and the base dependencies only, on
+Python 3.10 or later. It looks at other packages through their metadata, their files, or a subprocess with a time
+limit; it never imports them, and it installs and repairs nothing.
+"""
+
+from helpers.environment.command import main
+from helpers.environment.packages import Package, Torch
+from helpers.environment.probe import Gpu, Host, Machine, cache_folder
+from helpers.environment.report import Report, Verdict, preflight
+from helpers.environment.screen import render
+
+__all__ = [
+    "Gpu",
+    "Host",
+    "Machine",
+    "Package",
+    "Report",
+    "Torch",
+    "Verdict",
+    "cache_folder",
+    "main",
+    "preflight",
+    "render",
+]

@@ -1,0 +1,24 @@
+"""The models: state space duality, Mamba-2, its bidirectional layer, and the seizure detector built on them.
+
+Arrays in, arrays out; plain torch on any device. Nothing here reads a file or knows what a recording is.
+"""
+
+from helpers.models.bimamba2 import BiMamba2
+from helpers.models.detector import SeizureDetector, parameters_by_stage
+from helpers.models.mamba2 import GatedRMSNorm, Mamba2
+from helpers.models.rescnn import ResCNN
+from helpers.models.ssd import ssd_chunked, ssd_recurrence
+from helpers.models.unet import Decoder, Encoder
+
+__all__ = [
+    "BiMamba2",
+    "Decoder",
+    "Encoder",
+    "GatedRMSNorm",
+    "Mamba2",
+    "ResCNN",
+    "SeizureDetector",
+    "parameters_by_stage",
+    "ssd_chunked",
+    "ssd_recurrence",
+]

@@ -1,0 +1,85 @@
+"""The seizure detector: U-Net, ResCNN and bidirectional Mamba-2; EEG windows in, one logit a sample out.
+
+It maps arrays to arrays. Reading recordings is in `helpers.eeg`, turning logits into events in `helpers.detection`.
+"""
+
+from torch import nn
+
+from helpers.models.bimamba2 import BiMamba2
+from helpers.models.rescnn import ResCNN
+from helpers.models.unet import Decoder, Encoder
+
+__all__ = ["SeizureDetector", "parameters_by_stage"]
+
+
+class SeizureDetector(nn.Module):
+    """(batch, n_channels, length) EEG, z-scored, to (batch, length) logits.
+
+    Without arguments it is the reference: 19 channels at 256 Hz, a bottleneck of 512 channels at 16 Hz,
+    32,606,439 parameters.
+
+    Parameters
+    ----------
+    n_channels : int
+        EEG channels.
+    widths : sequence of int
+        Channels of the encoder's stages; each halves the rate.
+    rescnn_blocks, mamba_layers : int
+        Depth of the two parts of the bottleneck.
+    d_state : int
+        State size of Mamba-2.
+    dropout : float
+        In the ResCNN blocks and the Bi-Mamba-2 layers.
+
+    Raises
+    ------
+    ValueError
+        If the input's length is no multiple of 2**len(widths) (16), or its channels do not fit.
+
+    Notes
+    -----
+    The head is two linear maps in a row (widths[0] -> n_channels -> 1), as in the reference, so that counts and state
+    dicts agree; together they are one linear map. Source: ``brain-go-brr-v2`` v2.1.0, built anew.
+    """
+
+    def __init__(
+        self,
+        n_channels=19,
+        widths=(64, 128, 256, 512),
+        rescnn_blocks=3,
+        mamba_layers=6,
+        d_state=16,
+        dropout=0.1,
+    ):
+        super().__init__()
+        self.n_channels = n_channels
+        self.stride = 2 ** len(widths)
+        self.encoder = Encoder(n_channels, widths)
+        self.rescnn = nn.Sequential(*(ResCNN(widths[-1], dropout) for _ in range(rescnn_blocks)))
+        self.mamba = nn.Sequential(*(BiMamba2(widths[-1], dropout, d_state=d_state) for _ in range(mamba_layers)))
+        self.decoder = Decoder(widths, out_channels=n_channels)
+        self.head = nn.Conv1d(n_channels, 1, kernel_size=1)
+
+    def forward(self, eeg):
+        """(batch, n_channels, length) to (batch, length) logits; a sigmoid makes them probabilities."""
+        if eeg.ndim != 3 or eeg.shape[1] != self.n_channels:
+            raise ValueError(f"input has shape {tuple(eeg.shape)}; expected (batch, {self.n_channels}, length)")
+        if eeg.shape[2] == 0 or eeg.shape[2] % self.stride:
+            raise ValueError(f"length {eeg.shape[2]} is no multiple of {self.stride}; pad or cut the window")
+        x, skips = self.encoder(eeg)  # (batch, 512, length / 16)
+        x = self.rescnn(x)
+        x = self.mamba(x.transpose(1, 2)).transpose(1, 2)  # Mamba-2 reads (batch, length, channels)
+        return self.head(self.decoder(x, skips)).squeeze(1)  # (batch, length)
+
+
+def parameters_by_stage(model):
+    """Trainable parameters of each direct child of `model`, by name, and their ``total``.
+
+    Returns
+    -------
+    dict of str to int
+    """
+    counts = {
+        name: sum(parameter.numel() for parameter in child.parameters()) for name, child in model.named_children()
+    }
+    return {**counts, "total": sum(parameter.numel() for parameter in model.parameters())}

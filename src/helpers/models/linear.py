@@ -1,0 +1,23 @@
+"""`Linear`: torch's linear map, computed by oneDNN where torch itself would not.
+
+On a CPU torch sends a float32 Linear to MKL, which does not use the wide vectors of AMD processors; the same product
+written as a 1x1 convolution goes to oneDNN, which does. Same parameters, same result up to rounding, no other device or
+dtype touched.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["Linear"]
+
+
+class Linear(nn.Linear):
+    """As `torch.nn.Linear`; (batch, length, in_features) float32 on a CPU goes through oneDNN."""
+
+    def forward(self, x):
+        """(batch, length, in_features) to (batch, length, out_features)."""
+        if x.ndim == 3 and x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.enabled:
+            image = x.transpose(1, 2)[:, :, None]  # (batch, in_features, 1, length), channels last in memory
+            return F.conv2d(image, self.weight[..., None, None], self.bias)[:, :, 0].transpose(1, 2)
+        return super().forward(x)
