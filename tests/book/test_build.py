@@ -176,6 +176,27 @@ def test_the_book_keeps_the_rule(book, rule):
     assert rule(html) == []
 
 
+def test_no_page_runs_thebe(book):
+    _, html = book
+    scripts = [(page.path.name, e) for page in pages(html) for e in page.all("script")]
+    assert scripts
+    assert [name for name, e in scripts if "thebe" in (e["attrs"].get("src", "") + e["text"]).lower()] == []
+
+
+def test_the_drawing_of_the_detector_counts_as_the_model_does():
+    pytest.importorskip("torch")
+    from helpers.models import SeizureDetector, parameters_by_stage
+
+    count = parameters_by_stage(SeizureDetector())
+    drawing = (ROOT / "book" / "_static" / "detector.svg").read_text(encoding="utf-8")
+    told = [count["encoder"], count["rescnn"], count["mamba"], count["decoder"] + count["head"], count["total"]]
+    assert [number for number in told if f"{number:,}" not in drawing] == []
+    drawn = [
+        f"{name} {number / 1e6:.2f} M" for name, number in zip(("Encoder", "ResCNN", "Bi-Mamba-2"), told, strict=False)
+    ]
+    assert [label for label in drawn if label not in drawing] == []
+
+
 GOOD = """<!doctype html><title>t</title><link rel="canonical" href="https://example.org/a.html">
 <link rel="stylesheet" href="style.css"><h1 id="top">One</h1><a href="#top">up</a> <a href="https://example.org">out</a>
 <div id="jb-print-docs-body"><h1>One</h1></div><img class="logo__image" src="style.css" alt="Home">

@@ -147,12 +147,14 @@ def test_cache_folder_follows_xdg_and_a_full_disk_is_red(computer, tmp_path, mon
     computer.environ["XDG_CACHE_HOME"] = str(tmp_path / "elsewhere")
     assert computer.report().ready
     assert computer.report().machine.cache_folder == str(tmp_path / "elsewhere/bimamba-eeg-workbook")
+    computer.environ["WORKBOOK_CACHE"] = str(tmp_path / "chosen")
+    assert computer.report().machine.cache_folder == str(tmp_path / "chosen")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**28))
     report = computer.report()
     assert not report.ready
     assert "0.2 GiB free" in answer(report, "Notebooks on CPU").reason
-    assert any("XDG_CACHE_HOME" in step for step in commands(report))
+    assert any("WORKBOOK_CACHE" in step for step in commands(report))
 
 
 # -- the GPU ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A recording in, events out: two methods behind one result.
 
-`detect_by_rule` needs numpy and no training; `detect_by_network` runs the Bi-Mamba-2 detector. Both return a `Detection`
-that names its method.
+`detect_by_rule` needs no training; `detect_by_network` runs the Bi-Mamba-2 detector. Both return a `Detection` that
+names its method.
 """
 
 from helpers.detection.network import WeightsError, best_device, detect_by_network, load_detector

@@ -23,8 +23,8 @@ THRESHOLD = 40.0
 def detect_by_rule(raw):
     """Detect by power between 2.5 and 4.5 Hz.
 
-    Windows of 2 s (Hann), one a second; power in the band, median over the 19 average-referenced channels, divided by its
-    median over the recording; an event where that is at least `THRESHOLD`.
+    Windows of 2 s (Hann), one a second; power in the band, median over the 19 average-referenced channels, divided by
+    its median over the recording; an event where that is at least `THRESHOLD`.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Recordings by name: fetched once, checked by hash, kept in the platform's cache folder.
 
-One data set so far: ``"absence"``, a real 30-minute routine EEG of a child with three marked absence seizures. It lies in
-the source archive of the package eeghdf on PyPI (BSD-3-Clause, Christopher Lee-Messer). The archive holds other files
-under other terms; this module reads the one named member and deletes the archive.
+One data set so far: ``"absence"``, a real 30-minute routine EEG of a child with three marked absence seizures. It lies
+in the source archive of the package eeghdf on PyPI (BSD-3-Clause, Christopher Lee-Messer). The archive holds other
+files under other terms; this module reads the one named member and deletes the archive.
 """
 
 import hashlib

@@ -137,7 +137,7 @@ def _on_cpu(host: Host, machine: Machine, torch: Torch | None, packages: tuple[P
         return Verdict(name, "no", _faults(faults), _install(host, machine, "workbook", torch_too=missing))
     if machine.free_disk_gib is not None and machine.free_disk_gib < FREE_DISK_GIB:
         reason = f"{machine.free_disk_gib} GiB free for downloads, {FREE_DISK_GIB:g} needed"
-        return Verdict(name, "no", reason, ("Free some disk, or set XDG_CACHE_HOME to a folder on another one.",))
+        return Verdict(name, "no", reason, ("Free some disk, or set WORKBOOK_CACHE to a folder on another one.",))
     return Verdict(name, "yes")
 
 

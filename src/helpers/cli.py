@@ -1,0 +1,209 @@
+"""The `workbook` command: a thin face on `helpers`. Every heavy import is inside the command that needs it."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="workbook",
+    help="The Bi-Mamba-2 EEG Workbook: from a bare machine to an honestly scored seizure detector.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Recordings that the chapters use.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+class Method(str, Enum):
+    """Detection methods."""
+
+    rule = "rule"
+    network = "network"
+
+
+def _version(asked):
+    if asked:
+        import helpers
+
+        print(f"workbook {helpers.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+):
+    pass
+
+
+@app.command()
+def preflight(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same facts as one JSON object.")] = False,
+):
+    """What this machine is and what will run on it. Exit code 1 where a notebook would not run."""
+    from helpers.environment import main as environment
+
+    raise typer.Exit(environment(["preflight", *(["--json"] if as_json else [])]))
+
+
+@data.command()
+def fetch():
+    """Fetch the recordings into the cache: 53 MB once, checked by hash; nothing to do where they are there."""
+    from helpers.eeg import DATASETS, RecordingError, cached
+    from helpers.eeg import fetch as fetch_one
+
+    for name, dataset in DATASETS.items():
+        there = cached(name)
+        try:
+            with _bar(f"Fetching {name}", unit="bytes") as progress:
+                path = there or fetch_one(name, progress)
+        except RecordingError as fault:
+            _fail(fault)
+        print(f"{name}: {'already here' if there else 'fetched'}, {path}")
+        print(f"  {dataset.title}")
+        print(f"  {dataset.source}, {dataset.licence}")
+
+
+@app.command()
+def detect(
+    recording: Annotated[str, typer.Argument(help="An EDF, EDF+ or BDF file, or 'absence' for the cached recording.")],
+    method: Annotated[
+        Method,
+        typer.Option(help="'rule': power around 3 Hz. 'network': Bi-Mamba-2, untrained unless --weights is given."),
+    ] = Method.rule,
+    weights: Annotated[Path | None, typer.Option(help="A state dict for --method network.", show_default=False)] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the results; made if needed.")] = Path("results"),
+):
+    """Detect seizures: writes scores (TSV, one a second), events (TSV, SzCORE columns) and a figure (PNG).
+
+    Where the recording carries marked seizures, the scores against them are printed, the one-feature rule's beside any
+    other method's.
+    """
+    if weights and method is not Method.network:
+        _fail("--weights belongs to --method network; with --method rule there is nothing to load.", code=2)
+    from helpers.detection import WeightsError, detect_by_network, detect_by_rule
+    from helpers.eeg import DATASETS, RecordingError, load, read_recording, seizures
+
+    try:
+        if recording in DATASETS and not Path(recording).exists():
+            raw, stem = load(recording), recording
+        else:
+            raw, stem = read_recording(recording), Path(recording).stem
+        rule = detect_by_rule(raw)
+        detection = rule
+        if method is Method.network:
+            with _bar("Detecting", unit="windows") as progress:
+                detection = detect_by_network(raw, weights, progress=progress)
+    except (RecordingError, WeightsError) as fault:
+        _fail(fault)
+    marked = seizures(raw)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        files = detection.write(output, f"{stem}_{method.value}")
+        files.append(_write_figure(raw, detection, marked, output / f"{stem}_{method.value}.png"))
+    except OSError as fault:
+        _fail(f"{output}: cannot write there ({fault.strerror or fault}). Choose another folder with --output.")
+    _print_events(detection)
+    if marked:
+        _print_scores(marked, [detection] if detection is rule else [detection, rule], absence=recording == "absence")
+    for file in files:
+        print(f"wrote {file}")
+
+
+def _write_figure(raw, detection, marked, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from helpers.teaching import detection_figure
+
+    part = path.with_name(path.name + ".part")
+    detection_figure(raw, detection, marked).savefig(part, format="png")
+    part.replace(path)
+    return path
+
+
+def _print_events(detection):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(detection.events)} events by {detection.method}", title_justify="left")
+    for column in ("onset (s)", "end (s)", "duration (s)", "confidence"):
+        table.add_column(column, justify="right")
+    for event in detection.events:
+        sure = "n/a" if event.confidence is None else f"{event.confidence:.2f}"
+        table.add_row(f"{event.onset:.1f}", f"{event.end:.1f}", f"{event.duration:.1f}", sure)
+    Console().print(table if detection.events else f"No events by {detection.method}")
+
+
+def _print_scores(marked, detections, absence):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Against the {len(marked)} marked seizures", title_justify="left")
+    table.add_column("method")
+    for column in ("AUROC", "found", "false alarms", "SzCORE found", "SzCORE false alarms"):
+        table.add_column(column, justify="right")
+    for detection in detections:
+        score = detection.score(marked)
+        table.add_row(
+            detection.method,
+            f"{score.auroc:.4f}",
+            f"{score.overlap.found} of {score.overlap.reference}",
+            f"{score.overlap.false_alarms}",
+            f"{score.szcore.found} of {score.szcore.reference}",
+            f"{score.szcore.false_alarms} ({score.szcore.false_alarms_per_24h:.0f} a day)",
+        )
+    console = Console()
+    console.print(table)
+    console.print("SzCORE counts events under 90 s apart as one.", style="dim")
+    if absence:
+        console.print("The rule's threshold was chosen on this recording. One patient shows nothing about performance.")
+
+
+class _bar:
+    """A progress bar on standard error, as ``progress(done, total)``; it appears with the first call."""
+
+    def __init__(self, label, unit):
+        self.label, self.unit, self.bar, self.task = label, unit, None, None
+
+    def __enter__(self):
+        return self.update
+
+    def update(self, done, total):
+        from rich import progress
+        from rich.console import Console
+
+        if self.bar is None:
+            amount = progress.DownloadColumn() if self.unit == "bytes" else progress.MofNCompleteColumn()
+            columns = [progress.TextColumn("{task.description}"), progress.BarColumn(), amount]
+            self.bar = progress.Progress(*columns, progress.TimeRemainingColumn(), console=Console(stderr=True))
+            self.bar.start()
+            self.task = self.bar.add_task(self.label, total=total)
+        self.bar.update(self.task, completed=done, total=total)
+
+    def __exit__(self, *fault):
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def _fail(fault, code=1):
+    print(f"error: {fault}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def main():
+    """Entry point of the `workbook` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
