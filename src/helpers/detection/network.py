@@ -13,7 +13,8 @@ import torch
 
 from helpers.detection.result import Detection
 from helpers.eeg import SFREQ, preprocess, window_starts, windows
-from helpers.models import SeizureDetector
+from helpers.environment import keep_freed_memory
+from helpers.models import SeizureDetector, fuse_for_inference
 from helpers.scoring import events_from_scores, mean_by_second, stitch
 
 __all__ = ["HYSTERESIS", "WeightsError", "best_device", "detect_by_network", "load_detector"]
@@ -111,7 +112,9 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
     samples = preprocess(raw)  # (19, samples) at 256 Hz
     starts, views = window_starts(samples.shape[1]), windows(samples)
     model, name = load_detector(weights)
-    model.to(device)
+    model = fuse_for_inference(model).to(device)
+    if device == "cpu":
+        keep_freed_memory()
     probabilities = []
     with torch.inference_mode():
         for first in range(0, len(views), BATCH.get(device, 2)):

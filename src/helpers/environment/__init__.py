@@ -6,6 +6,7 @@ limit; it never imports them, and it installs and repairs nothing.
 """
 
 from helpers.environment.command import main
+from helpers.environment.memory import keep_freed_memory
 from helpers.environment.packages import Package, Torch
 from helpers.environment.probe import Gpu, Host, Machine, cache_folder
 from helpers.environment.report import Report, Verdict, preflight
@@ -20,6 +21,7 @@ __all__ = [
     "Torch",
     "Verdict",
     "cache_folder",
+    "keep_freed_memory",
     "main",
     "preflight",
     "render",

@@ -56,7 +56,10 @@ class SeizureDetector(nn.Module):
         self.stride = 2 ** len(widths)
         self.encoder = Encoder(n_channels, widths)
         self.rescnn = nn.Sequential(*(ResCNN(widths[-1], dropout) for _ in range(rescnn_blocks)))
-        self.mamba = nn.Sequential(*(BiMamba2(widths[-1], dropout, d_state=d_state) for _ in range(mamba_layers)))
+        self.mamba = nn.Sequential(
+            # chunks of 32 steps: the fewest operations while the state is small; the result is the same for any size
+            *(BiMamba2(widths[-1], dropout, d_state=d_state, chunk_size=32) for _ in range(mamba_layers))
+        )
         self.decoder = Decoder(widths, out_channels=n_channels)
         self.head = nn.Conv1d(n_channels, 1, kernel_size=1)
 

@@ -115,7 +115,9 @@ class GatedRMSNorm(nn.Module):
     def forward(self, y, z):
         """y and z (..., width) to (..., width)."""
         gated = (y * F.silu(z)).unflatten(-1, (self.groups, -1))
-        return F.rms_norm(gated, gated.shape[-1:], eps=self.eps).flatten(-2) * self.weight
+        mean_square = torch.linalg.vector_norm(gated, dim=-1, keepdim=True).square() / gated.shape[-1]
+        normed = (gated * torch.rsqrt(mean_square + self.eps)).flatten(-2)
+        return normed if self.weight is None else normed * self.weight
 
 
 def _causal_conv(x, weight, bias):

@@ -91,7 +91,7 @@ def ssd_chunked(x, dt, A, B, C, D=None, chunk_size=64, initial_state=None, retur
     _check_shapes(x, dt, A, B, C, D, initial_state)
     if chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}; it counts steps and must be at least 1")
-    batch, length, heads, headdim = x.shape
+    length, headdim = x.shape[1], x.shape[3]
     groups, d_state = B.shape[2:]
     size = min(chunk_size, length)
     chunks = -(-length // size)
@@ -103,21 +103,17 @@ def ssd_chunked(x, dt, A, B, C, D=None, chunk_size=64, initial_state=None, retur
             t = F.pad(t, (0, 0, 0, chunks * size - length))
         return t.unflatten(1, (chunks, size)).unflatten(-1, shape)
 
-    # One matrix a head and chunk, (batch, chunks, groups, heads a group, rows, columns); B and C serve their whole group.
-    x_ = by_chunk(x, groups, -1, headdim).permute(0, 1, 3, 4, 2, 5)  # (…, step, headdim)
-    dt_ = by_chunk(dt, groups, -1, 1).permute(0, 1, 3, 4, 2, 5)  # (…, step, 1)
+    # One matrix a head and chunk: (batch, chunks, groups, heads a group, rows, columns). B and C serve a whole group.
+    x_ = by_chunk(x, groups, -1, headdim).permute(0, 1, 3, 4, 2, 5).contiguous()  # (…, step, headdim)
+    dt_ = by_chunk(dt, groups, -1, 1).permute(0, 1, 3, 4, 2, 5).contiguous()  # (…, step, 1)
     B_ = by_chunk(B, groups, 1, d_state).permute(0, 1, 3, 4, 2, 5)  # (…, step, d_state)
     C_ = by_chunk(C, groups, 1, d_state).permute(0, 1, 3, 4, 2, 5)  # (…, step, d_state)
     decay = torch.cumsum(dt_ * A.to(work).view(groups, -1, 1, 1), dim=-2)  # log of the decay since the chunk's start
 
-    # 1. Inside a chunk: a causal matrix, C_i · B_j times the decay from j to i, applied to dt x.
-    since = torch.exp((decay - decay.mT).clamp(max=0)).tril()  # (…, step i, step j)
-    y = (since * (C_ @ B_.mT) * dt_.mT) @ x_  # (…, step, headdim)
+    # 1. What each chunk leaves behind: its writes, decayed to its last step.
+    writes = (B_ * (dt_ * torch.exp(decay[..., -1:, :] - decay))).contiguous().mT @ x_  # (…, d_state, headdim)
 
-    # 2. What each chunk leaves behind: its writes, decayed to its last step.
-    writes = (B_ * (dt_ * torch.exp(decay[..., -1:, :] - decay))).mT @ x_  # (…, d_state, headdim)
-
-    # 3. From chunk to chunk: the recurrence, one step a chunk.
+    # 2. From chunk to chunk: the recurrence, one step a chunk.
     state = torch.zeros_like(writes[:, 0])
     if initial_state is not None:
         state = initial_state.to(work).mT.unflatten(1, (groups, -1))
@@ -126,13 +122,18 @@ def ssd_chunked(x, dt, A, B, C, D=None, chunk_size=64, initial_state=None, retur
         carried.append(state)
         state = torch.addcmul(write, whole, state)
 
-    # 4. What the past adds to each step: the carried state, decayed to the step and read by C.
-    y = y + (C_ * torch.exp(decay)) @ torch.stack(carried, dim=1)
-
-    y = y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2)[:, :length]  # (batch, length, heads, headdim)
+    # 3. What a step reads of its own chunk: a causal matrix, C_i · B_j times the decay from j to i; D on its diagonal.
+    causal = torch.ones(size, size, dtype=work, device=x.device).tril()
+    since = torch.exp((decay - decay.mT).clamp(max=0))  # (…, step i, step j)
+    own = since * (causal * (C_ @ B_.mT)) * dt_.mT  # (…, step i, step j)
     if D is not None:
-        y = torch.addcmul(y, D.to(work)[:, None], x.to(work))
-    y = y.to(x.dtype)
+        own = own + D.to(work).view(groups, -1, 1, 1) * torch.eye(size, dtype=work, device=x.device)
+
+    # 4. And what it reads of the past: the carried state, decayed to the step. Both in one product.
+    past = C_ * torch.exp(decay)  # (…, step, d_state)
+    y = torch.cat([own, past], dim=-1) @ torch.cat([x_, torch.stack(carried, dim=1)], dim=-2)
+
+    y = y.permute(0, 1, 4, 2, 3, 5).flatten(3, 4).flatten(1, 2)[:, :length].to(x.dtype)
     return (y, state.flatten(1, 2).mT) if return_final_state else y
 
 
