@@ -19,6 +19,13 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Recordings that the chapters use.", no_args_is_help=True)
 app.add_typer(data, name="data")
+bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def _bench():
+    pass
 
 
 class Method(str, Enum):
@@ -119,6 +126,25 @@ def detect(
         print(f"wrote {file}")
 
 
+@bench.command()
+def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurement.")] = 15):
+    """Start-up, one window and a whole recording through the detector, on this CPU; about two minutes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from helpers.benchmarks import measure_cpu
+
+    with _bar("Recording", unit="windows") as progress:
+        results = measure_cpu(repeats, progress)
+    table = Table()
+    table.add_column("measured")
+    for column in ("median", "lowest", "highest", "unit", "times"):
+        table.add_column(column, justify="right")
+    for row in results:
+        table.add_row(row.name, f"{row.value:.1f}", f"{row.low:.1f}", f"{row.high:.1f}", row.unit, str(row.repeats))
+    Console().print(table)
+
+
 def _write_figure(raw, detection, marked, path):
     import matplotlib
 
@@ -126,8 +152,11 @@ def _write_figure(raw, detection, marked, path):
     from helpers.teaching import detection_figure
 
     part = path.with_name(path.name + ".part")
-    detection_figure(raw, detection, marked).savefig(part, format="png")
-    part.replace(path)
+    try:
+        detection_figure(raw, detection, marked).savefig(part, format="png")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 
@@ -141,7 +170,7 @@ def _print_events(detection):
     for event in detection.events:
         sure = "n/a" if event.confidence is None else f"{event.confidence:.2f}"
         table.add_row(f"{event.onset:.1f}", f"{event.end:.1f}", f"{event.duration:.1f}", sure)
-    Console().print(table if detection.events else f"No events by {detection.method}")
+    Console(markup=False, emoji=False).print(table if detection.events else f"No events by {detection.method}")
 
 
 def _print_scores(marked, detections, absence):
@@ -162,7 +191,7 @@ def _print_scores(marked, detections, absence):
             f"{score.szcore.found} of {score.szcore.reference}",
             f"{score.szcore.false_alarms} ({score.szcore.false_alarms_per_24h:.0f} a day)",
         )
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a file of weights may be named [bold].pt
     console.print(table)
     console.print("SzCORE counts events under 90 s apart as one.", style="dim")
     if absence:
@@ -196,7 +225,7 @@ class _bar:
 
 
 def _fail(fault, code=1):
-    print(f"error: {fault}", file=sys.stderr)
+    print(f"error: {' '.join(str(fault).split())}", file=sys.stderr)
     raise typer.Exit(code)
 
 

@@ -5,14 +5,14 @@ and detects nothing.
 """
 
 import hashlib
-import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from helpers.detection.result import Detection
-from helpers.eeg import SFREQ, preprocess, window_starts, windows
+from helpers.eeg import SFREQ, WINDOW, RecordingError, preprocess, recording_name, window_starts, windows
 from helpers.environment import keep_freed_memory
 from helpers.models import SeizureDetector, fuse_for_inference
 from helpers.scoring import events_from_scores, mean_by_second, stitch
@@ -44,7 +44,8 @@ def load_detector(weights=None):
     Parameters
     ----------
     weights : str or Path, optional
-        A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"``. Loading runs no pickled code.
+        A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"``. Loading runs no pickled
+        code.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def load_detector(weights=None):
     Raises
     ------
     WeightsError
-        If the file is missing, is no file of weights, or its names and shapes do not fit.
+        If the file is missing, is no file of weights, its names and shapes do not fit, or it holds NaN.
     """
     if weights is None:
         with torch.random.fork_rng(devices=[]):
@@ -66,11 +67,14 @@ def load_detector(weights=None):
     if not weights.is_file():
         raise WeightsError(f"{weights}: no such file. Expected weights saved by torch.save(model.state_dict(), …).")
     try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as fault:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the protocol of a pickle that is refused anyway
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as fault:  # torch lets KeyError, IndexError, AssertionError and struct.error through
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise WeightsError(
-            f"{weights}: no file of weights ({str(fault).splitlines()[0] if str(fault) else type(fault).__name__}). Expected "
-            "tensors saved by torch.save(model.state_dict(), …); anything else in the file is refused."
+            f"{weights}: no file of weights ({reason}). Expected tensors saved by "
+            "torch.save(model.state_dict(), …); anything else in the file is refused."
         ) from fault
     model = SeizureDetector()
     state = state.get("state_dict", state) if isinstance(state, dict) else state
@@ -78,6 +82,12 @@ def load_detector(weights=None):
         model.load_state_dict(state, strict=True)
     except (RuntimeError, TypeError, AttributeError) as fault:
         raise WeightsError(f"{weights}: the weights do not fit the detector. {_first_lines(fault)}") from fault
+    broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise WeightsError(
+            f"{weights}: {len(broken)} tensors hold NaN or infinity ({broken[0]}, …). Did the training diverge? "
+            "Use an earlier checkpoint."
+        )
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return model.eval(), f"network (Bi-Mamba-2, weights {weights.name}, sha256 {digest[:12]})"
 
@@ -106,9 +116,16 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
     ------
     RecordingError
         If channels are missing or unusable, or the recording is shorter than 60 s.
+    WeightsError
+        See `load_detector`.
     """
     device = device or best_device()
-    window_starts(round(raw.n_times / raw.info["sfreq"] * SFREQ))  # too short is said before any work is done
+    duration = raw.n_times / raw.info["sfreq"]
+    if round(duration * SFREQ) < WINDOW:  # said before any work is done
+        raise RecordingError(
+            f"{recording_name(raw)}: the recording lasts {duration:.1f} s; the network reads windows of "
+            f"{WINDOW / SFREQ:.0f} s. Use a longer one, or the rule."
+        )
     samples = preprocess(raw)  # (19, samples) at 256 Hz
     starts, views = window_starts(samples.shape[1]), windows(samples)
     model, name = load_detector(weights)
@@ -132,7 +149,7 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
         on=on,
         off=off,
         events=events_from_scores(times, scores, on, off, min_duration=MIN_DURATION, merge_gap=MERGE_GAP),
-        duration=raw.n_times / raw.info["sfreq"],
+        duration=duration,
         start=raw.info["meas_date"],
     )
 

@@ -79,10 +79,13 @@ class Detection:
         """
         scores, events = Path(folder) / f"{stem}_scores.tsv", Path(folder) / f"{stem}_events.tsv"
         part = scores.with_name(scores.name + ".part")
-        with part.open("w") as file:
-            file.write("time\tscore\tunit\tmethod\n")
-            for time, score in zip(self.times, self.scores, strict=True):
-                file.write(f"{time:.1f}\t{score:.6g}\t{self.unit}\t{self.method}\n")
-        part.replace(scores)
+        try:
+            with part.open("w") as file:
+                file.write("time\tscore\tunit\tmethod\n")
+                for time, score in zip(self.times, self.scores, strict=True):
+                    file.write(f"{time:.1f}\t{score:.6g}\t{self.unit}\t{self.method}\n")
+            part.replace(scores)
+        finally:
+            part.unlink(missing_ok=True)
         write_events(events, self.events, self.duration, self.method, self.start)
         return [scores, events]

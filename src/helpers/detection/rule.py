@@ -8,7 +8,7 @@ import numpy as np
 from scipy.signal.windows import hann
 
 from helpers.detection.result import Detection
-from helpers.eeg import RecordingError, average_reference
+from helpers.eeg import RecordingError, average_reference, recording_name
 from helpers.scoring import events_from_scores
 
 __all__ = ["THRESHOLD", "detect_by_rule"]
@@ -44,7 +44,8 @@ def detect_by_rule(raw):
     duration = raw.n_times / sfreq
     if duration < 10:
         raise RecordingError(
-            f"the recording lasts {duration:.1f} s; the rule compares with a median and needs at least 10 s."
+            f"{recording_name(raw)}: the recording lasts {duration:.1f} s; the rule compares with a median and needs "
+            "at least 10 s. Use a longer one."
         )
     samples = average_reference(raw).get_data()  # (19, samples)
     second = round(sfreq)

@@ -8,7 +8,7 @@ from helpers.eeg.datasets import DATASETS, cached, fetch, load
 from helpers.eeg.errors import DownloadError, RecordingError
 from helpers.eeg.montage import CANONICAL, canonical_name, pick_canonical
 from helpers.eeg.preprocessing import SFREQ, average_reference, line_frequency, preprocess
-from helpers.eeg.recordings import read_recording
+from helpers.eeg.recordings import read_recording, recording_name
 from helpers.eeg.windows import STRIDE, WINDOW, window_starts, windows
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "pick_canonical",
     "preprocess",
     "read_recording",
+    "recording_name",
     "seizures",
     "window_starts",
     "windows",

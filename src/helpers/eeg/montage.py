@@ -10,6 +10,7 @@ from importlib import resources
 import tomllib
 
 from helpers.eeg.errors import RecordingError
+from helpers.eeg.recordings import recording_name
 
 __all__ = ["CANONICAL", "canonical_name", "pick_canonical"]
 
@@ -63,20 +64,16 @@ def pick_canonical(raw):
     twice = {name: labels for name, labels in found.items() if name is not None and len(labels) > 1}
     if missing:
         raise RecordingError(
-            f"{_name(raw)}: {len(missing)} of the 19 channels are missing: {', '.join(missing)}. "
+            f"{recording_name(raw)}: {len(missing)} of the 19 channels are missing: {', '.join(missing)}. "
             f"The file has {', '.join(raw.ch_names[:40])}. {_advice(raw)}"
         )
     if twice:
         listed = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in twice.items())
         raise RecordingError(
-            f"{_name(raw)}: channels appear twice ({listed}). Keep one of each: raw.drop_channels([…])."
+            f"{recording_name(raw)}: channels appear twice ({listed}). Keep one of each: raw.drop_channels([…])."
         )
     picked = raw.copy().pick([found[name][0] for name in CANONICAL])
     return picked.rename_channels({found[name][0]: name for name in CANONICAL}, verbose="error")
-
-
-def _name(raw):
-    return raw.filenames[0].name if raw.filenames and raw.filenames[0] else "recording"
 
 
 def _advice(raw):

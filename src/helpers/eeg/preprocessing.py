@@ -7,12 +7,14 @@ import numpy as np
 
 from helpers.eeg.errors import RecordingError
 from helpers.eeg.montage import pick_canonical
+from helpers.eeg.recordings import recording_name
 
 __all__ = ["SFREQ", "average_reference", "line_frequency", "preprocess"]
 
 SFREQ = 256.0
 """Rate of the detector's input, in Hz."""
 
+_MIN_SFREQ = 64.0  # Hz; below it, a recording's rate is a damaged header or no EEG
 _CLIP = 20.0  # robust standard deviations; a blink has about 5, an electrode pop hundreds
 
 
@@ -31,21 +33,33 @@ def average_reference(raw):
     Raises
     ------
     RecordingError
-        If a channel is missing, holds NaN or infinity, or never changes.
+        If the rate is below 64 Hz, or a channel is missing, holds NaN or infinity, is flat in half of its samples or
+        more, or carries nothing but what all channels have in common.
     """
+    if raw.info["sfreq"] < _MIN_SFREQ:
+        raise RecordingError(
+            f"{recording_name(raw)}: the rate is {raw.info['sfreq']:g} Hz, expected at least {_MIN_SFREQ:g} Hz. "
+            "Export the recording again at its full rate."
+        )
     picked = pick_canonical(raw).load_data(verbose="error")
     samples = picked.get_data()
-    for fault, bad in {
-        "holds NaN or infinite samples": ~np.isfinite(samples).all(axis=1),
-        "is flat from the first sample to the last": np.ptp(samples, axis=1) == 0,
-    }.items():
-        if bad.any():
-            names = ", ".join(np.array(picked.ch_names)[bad])
-            raise RecordingError(
-                f"channel {names} {fault}. Interpolate it first (raw.interpolate_bads) or leave the file out."
-            )
+    _refuse(picked, ~np.isfinite(samples).all(axis=1), "holds NaN or infinite samples")
+    low, high = np.percentile(samples, [25, 75], axis=1, method="nearest")
+    _refuse(picked, low == high, "is flat in half of its samples or more")
     picked.set_channel_types(dict.fromkeys(picked.ch_names, "eeg"), verbose="error")
-    return picked.set_eeg_reference("average", projection=False, verbose="error")
+    picked.set_eeg_reference("average", projection=False, verbose="error")
+    left = np.ptp(picked.get_data(), axis=1)  # a rounding error where all channels were alike
+    _refuse(picked, left < 1e-9 * np.ptp(samples, axis=1), "has nothing left after the average reference")
+    return picked
+
+
+def _refuse(raw, bad, fault):
+    if bad.any():
+        names = np.array(raw.ch_names)[bad]
+        raise RecordingError(
+            f"{recording_name(raw)}: channel{'s' if len(names) > 1 else ''} {', '.join(names)}: {fault}. "
+            "Interpolate first (raw.interpolate_bads) or leave the file out."
+        )
 
 
 def line_frequency(raw):
@@ -54,8 +68,8 @@ def line_frequency(raw):
     Returns
     -------
     float or None
-        What the recording states (``raw.info["line_freq"]``); else 50.0 or 60.0 Hz, where the median channel's power there
-        is at least 1.5 times that of its neighbours; else None.
+        What the recording states (``raw.info["line_freq"]``); else 50.0 or 60.0 Hz, where the median channel's power
+        there is at least 1.5 times that of its neighbours; else None.
     """
     if raw.info["line_freq"]:
         return float(raw.info["line_freq"])
@@ -96,21 +110,19 @@ def preprocess(raw, l_freq=0.5, h_freq=120.0):
     """
     duration = raw.n_times / raw.info["sfreq"]
     if duration < 10:
-        raise RecordingError(f"the recording lasts {duration:.1f} s; filtering from {l_freq} Hz needs at least 10 s.")
+        raise RecordingError(
+            f"{recording_name(raw)}: the recording lasts {duration:.1f} s; filtering from {l_freq} Hz needs "
+            "at least 10 s. Use a longer one."
+        )
     raw = average_reference(raw)
     line = line_frequency(raw)
-    if line:
+    if line and line + 4 < raw.info["sfreq"] / 2:
         raw.notch_filter(line, verbose="error")
     raw.filter(l_freq, h_freq if h_freq < raw.info["sfreq"] / 2 else None, verbose="error")
     raw.resample(SFREQ, method="polyphase", verbose="error")
     samples = raw.get_data()
     low, middle, high = np.percentile(samples, [25, 50, 75], axis=1)
     scale = (high - low) / 1.349  # the standard deviation, were it normal
-    if (scale == 0).any():
-        names = ", ".join(np.array(raw.ch_names)[scale == 0])
-        raise RecordingError(
-            f"channel {names} is flat for most of the recording. Interpolate it first or leave the file out."
-        )
     return np.clip((samples - middle[:, None]) / scale[:, None], -_CLIP, _CLIP).astype(np.float32)
 
 

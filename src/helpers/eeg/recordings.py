@@ -3,6 +3,7 @@
 MNE reads; this module asks first whether the file is whole, because MNE shortens a truncated file without an error.
 """
 
+import math
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ import numpy as np
 
 from helpers.eeg.errors import RecordingError
 
-__all__ = ["read_recording"]
+__all__ = ["read_recording", "recording_name"]
 
 _READERS = {".edf": mne.io.read_raw_edf, ".bdf": mne.io.read_raw_bdf}
 
@@ -32,7 +33,7 @@ def read_recording(path):
     Raises
     ------
     RecordingError
-        If the file does not exist, is empty, truncated, or not what its name says.
+        If the file does not exist, is empty, truncated, damaged, or not what its name says.
     """
     path = Path(path)
     if not path.is_file():
@@ -49,13 +50,22 @@ def read_recording(path):
             return _READERS[suffix](path, verbose="error")
     except RecordingError:
         raise
-    except (ValueError, OSError, KeyError, IndexError, UnicodeError, RuntimeError) as fault:
-        raise RecordingError(f"{path}: cannot be read as {suffix[1:].upper()} ({fault}). Is it damaged?") from fault
-    raise RecordingError(f"{path}: the ending {suffix or 'is missing'!r} is unknown. Expected .edf, .bdf or .h5.")
+    except Exception as fault:  # MNE raises AssertionError, ZeroDivisionError and a bare Exception for damaged files
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+        raise RecordingError(
+            f"{path}: cannot be read as {suffix[1:].upper()} ({reason}). It is damaged: copy or download it again."
+        ) from fault
+    ending = f"the ending {suffix!r} is unknown" if suffix else "the name has no ending"
+    raise RecordingError(f"{path}: {ending}. Expected .edf, .bdf or .h5; rename the file if it is one of these.")
+
+
+def recording_name(raw):
+    """Name of the file that a recording was read from, for messages; ``"recording"`` where there is none."""
+    return Path(raw.filenames[0]).name if raw.filenames and raw.filenames[0] else "recording"
 
 
 def _check_edf(path):
-    """Compare the size of an EDF or BDF with what its header promises (Kemp 1992, header layout)."""
+    """Check the numbers in the header of an EDF or BDF, and its size against them (Kemp 1992, header layout)."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(256)
@@ -66,14 +76,30 @@ def _check_edf(path):
             )
         try:
             header_bytes, records, channels = int(head[184:192]), int(head[236:244]), int(head[252:256])
+            if channels < 1 or header_bytes != 256 * (channels + 1):
+                raise ValueError(f"{channels} channels and {header_bytes} bytes of header do not fit")
+            if size < header_bytes:
+                raise RecordingError(
+                    f"{path}: truncated inside the header: it has {header_bytes:,} bytes, the file {size:,}. "
+                    "Copy or download it again."
+                )
+            if _number(head[244:252]) <= 0:
+                raise ValueError(f"records of {_number(head[244:252]):g} s")
+            file.seek(256 + 104 * channels)
+            for _ in range(4 * channels):  # physical and digital minimum and maximum of each channel
+                _number(file.read(8))
             file.seek(256 + 216 * channels)
             samples = [int(file.read(8)) for _ in range(channels)]  # of each channel in one record
+            if min(samples) < 0 or max(samples) == 0:
+                raise ValueError(f"{min(samples)} to {max(samples)} samples in a record")
+        except RecordingError:
+            raise
         except ValueError as fault:
             raise RecordingError(
                 f"{path}: the header is damaged ({fault}). Export the recording again from the software that made it."
             ) from fault
     record_bytes = sum(samples) * (3 if head.startswith(b"\xff") else 2)
-    if records < 0 or record_bytes == 0:  # -1: still being recorded; MNE counts the records itself
+    if records < 0:  # -1: still being recorded; MNE counts the records itself
         return
     expected = header_bytes + records * record_bytes
     if size < expected:
@@ -82,6 +108,19 @@ def _check_edf(path):
             f"{path}: truncated: the header promises {records} records ({expected:,} bytes), the file holds {whole} "
             f"({size:,} bytes). Copy or download it again."
         )
+    if (size - expected) % record_bytes:  # whole records more: stopped without an update of the count; MNE counts
+        raise RecordingError(
+            f"{path}: the header is damaged: it promises {records} records of {record_bytes:,} bytes "
+            f"({expected:,} bytes in all), the file has {size:,} bytes. Export the recording again from the software that made it."
+        )
+
+
+def _number(field):
+    """A finite number of the header; some software writes a decimal comma."""
+    number = float(field.replace(b",", b"."))
+    if not math.isfinite(number):
+        raise ValueError(f"{field.decode('latin-1').strip()!r} is no finite number")
+    return number
 
 
 def _read_eeghdf(path):

@@ -13,7 +13,7 @@ __all__ = ["BiMamba2"]
 
 
 class BiMamba2(nn.Module):
-    """Two directions, concatenated, projected, added to the input and normalised after the addition.
+    """Two directions, concatenated, projected, added to the input and normalized after the addition.
 
     y = LayerNorm(x + Dropout(W [M_f(x), flip(M_b(flip(x)))])), with flip reversing time.
 
@@ -28,7 +28,7 @@ class BiMamba2(nn.Module):
 
     Notes
     -----
-    Source: the reference detector, ``brain-go-brr-v2`` v2.1.0 (facts in ``book/intro``).
+    Source: the bottleneck layer of ``brain-go-brr-v2`` v2.1.0, built anew.
     """
 
     def __init__(self, d_model, dropout=0.1, **mamba2):

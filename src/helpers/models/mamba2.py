@@ -1,6 +1,6 @@
 """The Mamba-2 block: projection, short causal convolution, SSD, gate, projection.
 
-`Mamba2` has the parameter names, shapes and initialisation of ``mamba_ssm.Mamba2``, so that a state dict loads strictly
+`Mamba2` has the parameter names, shapes and initialization of ``mamba_ssm.Mamba2``, so that a state dict loads strictly
 in both directions; it computes with `ssd_chunked` and needs no compiled extension. Bidirectional layers are in
 `helpers.models.bimamba2`.
 """
@@ -44,8 +44,8 @@ class Mamba2(nn.Module):
 
     Notes
     -----
-    Initialisation after mamba_ssm: A ~ U(1, 16), dt log-uniform in [0.001, 0.1] through the inverse of softplus, D = 1,
-    the rest as torch does it. A_log, dt_bias and D are marked ``_no_weight_decay``. Frameworks that re-initialise every
+    Initialization after mamba_ssm: A ~ U(1, 16), dt log-uniform in [0.001, 0.1] through the inverse of softplus, D = 1,
+    the rest as torch does it. A_log, dt_bias and D are marked ``_no_weight_decay``. Frameworks that re-initialize every
     Linear and Conv1d of a model silence the SSM; `helpers.models` never does.
 
     Source: Dao & Gu 2024, section 7; state-spaces/mamba, ``mamba_ssm/modules/mamba2.py``, v2.3.2.
@@ -102,7 +102,7 @@ class GatedRMSNorm(nn.Module):
     width : int
         Channels.
     groups : int
-        Groups that are normalised each by itself.
+        Groups that are normalized each by itself.
     eps : float
         Added to the mean square.
     """

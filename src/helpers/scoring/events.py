@@ -9,6 +9,8 @@ import numpy as np
 
 __all__ = ["Event", "events_from_scores"]
 
+_ROUNDING = 1e-6  # of a step: 3 * 0.1 is not 0.3
+
 
 class Event(NamedTuple):
     """One detected stretch: onset and duration in s, and the mean score over it as confidence (None if it is no
@@ -63,19 +65,19 @@ def events_from_scores(times, scores, on, off=None, min_duration=0.0, merge_gap=
     runs = [(first, last) for first, last in _runs(scores >= off) if np.nanmax(scores[first : last + 1]) >= on]
     merged = []
     for first, last in runs:
-        if merged and (first - merged[-1][1] - 1) * step <= merge_gap:
+        if merged and (first - merged[-1][1] - 1 - _ROUNDING) * step <= merge_gap:
             merged[-1][1] = last
         else:
             merged.append([first, last])
-    events = (
-        Event(
-            onset=max(0.0, float(times[first] - step / 2)),
-            duration=float((last - first + 1) * step),
-            confidence=float(np.nanmean(scores[first : last + 1])) if probability else None,
-        )
-        for first, last in merged
-    )
-    return [event for event in events if event.duration >= min_duration]
+    events = []
+    for first, last in merged:
+        onset, duration = float(times[first] - step / 2), float((last - first + 1) * step)
+        if onset < 0:  # a recording begins at 0
+            onset, duration = 0.0, onset + duration
+        if duration >= min_duration - _ROUNDING * step:
+            confidence = float(np.nanmean(scores[first : last + 1])) if probability else None
+            events.append(Event(onset, duration, confidence))
+    return events
 
 
 def _runs(mask):

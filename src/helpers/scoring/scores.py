@@ -104,5 +104,6 @@ def auroc(labels, scores):
 def _annotation(events, seconds):
     mask = np.zeros(seconds, bool)
     for onset, end in events:
-        mask[round(onset) : max(round(end), round(onset) + 1)] = True
+        first = min(max(round(onset), 0), seconds - 1)  # an event in the last half second is one, too
+        mask[first : max(round(end), first + 1)] = True
     return Annotation(mask, 1)

@@ -34,15 +34,18 @@ def write_events(path, events, recording_duration, method, start=None):
     moment = start.strftime("%Y-%m-%d %H:%M:%S") if start else "n/a"
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    with part.open("w", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow([*COLUMNS, "method"])
-        for onset, duration, kind, confidence in rows:
-            sure = "n/a" if confidence is None else f"{confidence:.2f}"
-            writer.writerow(
-                [f"{onset:.2f}", f"{duration:.2f}", kind, sure, "n/a", moment, f"{recording_duration:.2f}", method]
-            )
-    part.replace(path)
+    try:
+        with part.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow([*COLUMNS, "method"])
+            for onset, duration, kind, confidence in rows:
+                sure = "n/a" if confidence is None else f"{confidence:.2f}"
+                writer.writerow(
+                    [f"{onset:.2f}", f"{duration:.2f}", kind, sure, "n/a", moment, f"{recording_duration:.2f}", method]
+                )
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_events(path):
@@ -62,11 +65,16 @@ def read_events(path):
         missing = [name for name in COLUMNS[:3] if name not in (rows.fieldnames or ())]
         if missing:
             raise ValueError(f"{path}: column {', '.join(missing)} is missing; expected {', '.join(COLUMNS)}")
-        return [
-            Event(float(row["onset"]), float(row["duration"]), _confidence(row.get("confidence")))
-            for row in rows
-            if row["eventType"].startswith("sz")
-        ]
+        events = []
+        for row in rows:
+            try:
+                event = Event(float(row["onset"]), float(row["duration"]), _confidence(row.get("confidence")))
+                seizure = row["eventType"].startswith("sz")
+            except (ValueError, TypeError, AttributeError) as fault:  # a short row holds None
+                raise ValueError(f"{path}, line {rows.line_num}: {fault}; expected {', '.join(COLUMNS)}") from fault
+            if seizure:
+                events.append(event)
+        return events
 
 
 def _confidence(text):

@@ -112,7 +112,7 @@ def _draw_events(axes, detection, seizures):
 def _draw_excerpt(axes, raw, detection, seizures, excerpt):
     peak = detection.times[int(np.nanargmax(detection.scores))]
     start = float(np.clip(peak - excerpt / 2, 0, max(0.0, detection.duration - excerpt)))
-    part = average_reference(raw.copy().crop(start, min(start + excerpt, raw.times[-1])))
+    part = average_reference(raw).crop(start, min(start + excerpt, raw.times[-1]))  # a channel may be flat for 12 s
     seconds, microvolts = part.times + start, part.get_data() * 1e6
     microvolts -= np.median(microvolts, axis=1, keepdims=True)
     spacing = max(50.0, 4 * float(np.median(microvolts.std(axis=1))))

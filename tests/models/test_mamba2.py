@@ -1,0 +1,173 @@
+"""`Mamba2` and `BiMamba2`: names, shapes and initialization of mamba_ssm, and the block computed step by step."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.models import BiMamba2, GatedRMSNorm, Mamba2, ssd_recurrence
+
+FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}
+
+
+def mamba2_by_hand(block, u):
+    """The block from its parameters alone: the convolution tap by tap, the SSD step by step."""
+    d_BC = block.ngroups * block.d_state
+    projected = torch.einsum("bli,oi->blo", u, block.in_proj.weight)
+    z, xBC, dt = projected.split([block.d_inner, block.d_inner + 2 * d_BC, block.nheads], dim=-1)
+    convolved = torch.zeros_like(xBC) + block.conv1d.bias
+    for t in range(u.shape[1]):
+        for tap in range(block.d_conv):
+            source = t - (block.d_conv - 1) + tap
+            if source >= 0:
+                convolved[:, t] = convolved[:, t] + block.conv1d.weight[:, 0, tap] * xBC[:, source]
+    x, B, C = F.silu(convolved).split([block.d_inner, d_BC, d_BC], dim=-1)
+    y = ssd_recurrence(
+        x.unflatten(-1, (block.nheads, block.headdim)),
+        torch.log1p(torch.exp(dt + block.dt_bias)),
+        -torch.exp(block.A_log),
+        B.unflatten(-1, (block.ngroups, -1)),
+        C.unflatten(-1, (block.ngroups, -1)),
+        block.D,
+    ).flatten(-2)
+    gated = (y * z * torch.sigmoid(z)).unflatten(-1, (block.ngroups, -1))
+    normed = gated / (gated.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    return torch.einsum("bli,oi->blo", normed.flatten(-2) * block.norm.weight, block.out_proj.weight)
+
+
+def randomized(module, seed):
+    """Norm weights of 1 and skips of 1 would hide a mistake: everything gets an unequal value."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
+    return module.double()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    length=st.integers(1, 23),
+    d_conv=st.integers(1, 5),
+    ngroups=st.sampled_from([1, 2]),
+    d_state=st.integers(1, 9),
+    chunk_size=st.integers(1, 30),
+    seed=st.integers(0, 10**6),
+)
+def test_block_equals_its_parameters_by_hand(length, d_conv, ngroups, d_state, chunk_size, seed):
+    options = {"d_conv": d_conv, "ngroups": ngroups, "d_state": d_state, "chunk_size": chunk_size}
+    block = randomized(Mamba2(6, headdim=3, **options), seed)
+    u = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
+    found, expected = block(u), mamba2_by_hand(block, u)
+    torch.testing.assert_close(found, expected, **FLOAT64)
+    weight = torch.randn_like(found)
+    inputs = [u, *block.parameters()]
+    ours = torch.autograd.grad((found * weight).sum(), inputs)
+    oracle = torch.autograd.grad((expected * weight).sum(), inputs)
+    torch.testing.assert_close(ours, oracle, **FLOAT64)
+
+
+def test_float32_goes_another_way_to_the_same_answer():
+    """On a CPU float32 projections run as 1x1 convolutions and float64 ones do not."""
+    torch.manual_seed(3)
+    block = Mamba2(64, d_state=16, headdim=32)
+    u = torch.randn(3, 101, 64)
+    found = block(u)
+    found.square().sum().backward()
+    grads = {name: parameter.grad for name, parameter in block.named_parameters()}
+    exact = Mamba2(64, d_state=16, headdim=32).double()
+    exact.load_state_dict(block.state_dict())
+    expected = exact(u.double())
+    expected.square().sum().backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    for name, parameter in exact.named_parameters():
+        scale = parameter.grad.abs().max()
+        torch.testing.assert_close(grads[name].double() / scale, parameter.grad / scale, rtol=1e-3, atol=1e-5)
+
+
+def test_names_and_shapes_are_those_of_mamba_ssm():
+    """Names and shapes of ``mamba_ssm.Mamba2(512, d_state=16)`` 2.3.2, and its 1,603,792 parameters."""
+    block = Mamba2(512, d_state=16)
+    assert {name: tuple(value.shape) for name, value in block.state_dict().items()} == {
+        "dt_bias": (16,),
+        "A_log": (16,),
+        "D": (16,),
+        "in_proj.weight": (2096, 512),
+        "conv1d.weight": (1056, 1, 4),
+        "conv1d.bias": (1056,),
+        "norm.weight": (1024,),
+        "out_proj.weight": (512, 1024),
+    }
+    assert sum(parameter.numel() for parameter in block.parameters()) == 1_603_792
+
+
+def test_initialization_is_that_of_mamba_ssm():
+    torch.manual_seed(0)
+    blocks = [Mamba2(256, headdim=4) for _ in range(20)]  # 2,560 heads
+    A = torch.cat([torch.exp(block.A_log) for block in blocks])
+    dt = torch.cat([F.softplus(block.dt_bias) for block in blocks])
+    assert A.min() >= 1
+    assert A.max() <= 16
+    assert abs(A.mean() - 8.5) < 0.4  # uniform: 4 standard errors are 0.34
+    assert dt.min() >= 0.000999
+    assert dt.max() <= 0.1001
+    assert abs(torch.log(dt).mean() - (math.log(0.1) + math.log(0.001)) / 2) < 0.12  # log-uniform
+    assert all((block.D == 1).all() and (block.norm.weight == 1).all() for block in blocks)
+    assert blocks[0].conv1d.weight.abs().max() <= 0.5  # U(±1/sqrt(d_conv)), torch's default
+    assert blocks[0].conv1d.weight.abs().max() > 0.4
+    unlabeled = {name for name, p in blocks[0].named_parameters() if getattr(p, "_no_weight_decay", False)}
+    assert unlabeled == {"A_log", "dt_bias", "D"}
+
+
+def test_block_is_causal():
+    torch.manual_seed(1)
+    block = Mamba2(8, d_state=4, headdim=4).double()
+    u = torch.randn(1, 40, 8, dtype=torch.float64)
+    changed = u.clone()
+    changed[:, 25] += 1
+    difference = (block(changed) - block(u)).abs().amax(dim=(0, 2))
+    assert (difference[:25] == 0).all()
+    assert (difference[25:30] > 0).all()
+
+
+def test_bimamba2_reads_both_ways():
+    torch.manual_seed(2)
+    layer = randomized(BiMamba2(6, d_state=5, headdim=3), 4).eval()
+    x = torch.randn(2, 19, 6, dtype=torch.float64)
+    ahead = mamba2_by_hand(layer.forward_ssm, x)
+    behind = mamba2_by_hand(layer.backward_ssm, x.flip(1)).flip(1)
+    joined = torch.cat([ahead, behind], -1) @ layer.mix.weight.T + layer.mix.bias
+    expected = F.layer_norm(x + joined, (6,), layer.norm.weight, layer.norm.bias)
+    torch.testing.assert_close(layer(x), expected, **FLOAT64)
+    changed = x.clone()
+    changed[:, 9] += 1
+    difference = (layer(changed) - layer(x)).abs().amax(dim=(0, 2))
+    assert (difference > 0).all()
+
+
+def test_gate_comes_before_the_norm():
+    y, z = torch.randn(2, 5, 12), torch.randn(2, 5, 12)
+    norm = GatedRMSNorm(12, groups=3)
+    halves = norm(y, z).unflatten(-1, (3, 4)).square().mean(-1)
+    torch.testing.assert_close(
+        halves, torch.ones_like(halves), rtol=1e-2, atol=1e-2
+    )  # eps 1e-5 of a mean square near 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"headdim": 5}, "headdim 5 does not divide d_inner 16"),
+        ({"headdim": 4, "ngroups": 3}, "ngroups 3 does not divide"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        Mamba2(8, **options)
+
+
+def test_input_of_another_width_is_named():
+    with pytest.raises(ValueError, match=r"input has shape \(1, 4, 7\); expected \(batch, length, 8\)"):
+        Mamba2(8, headdim=4)(torch.randn(1, 4, 7))
