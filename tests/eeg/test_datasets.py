@@ -229,6 +229,7 @@ def test_interrupted_by_hand(index, expect, tmp_path, children):
     index.cuts, index.stall = 1, 20.0
 
     def stop(done, total):
+        time.sleep(0.5)  # by now pip waits for the rest, and does not notice that nobody listens
         raise KeyboardInterrupt
 
     began = time.monotonic()

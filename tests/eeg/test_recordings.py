@@ -9,7 +9,7 @@ from helpers.detection import detect_by_rule
 from helpers.eeg import CANONICAL, RecordingError, average_reference, read_recording, seizures
 
 fuzz = settings(
-    max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

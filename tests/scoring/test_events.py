@@ -83,7 +83,7 @@ def test_merging_comes_before_the_shortest_duration():
     assert events_from_scores(times, scores, on=1, min_duration=2) == []
 
 
-@pytest.mark.parametrize("first", [0.05, 17.3])
+@pytest.mark.parametrize("first", [0.05, 7.1, 17.3, 100.7])
 @pytest.mark.parametrize("steps", [1, 3, 7, 12, 19])
 def test_limits_hold_where_steps_are_no_binary_fractions(first, steps):
     """Two runs of some tenths of a second, as many tenths apart; the limits are the decimals that a person types."""
