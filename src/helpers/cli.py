@@ -121,7 +121,8 @@ def detect(
         _fail(f"{output}: cannot write there ({fault.strerror or fault}). Choose another folder with --output.")
     _print_events(detection)
     if marked:
-        _print_scores(marked, [detection] if detection is rule else [detection, rule], absence=recording == "absence")
+        chosen_here = Path(raw.filenames[0] or "").name == Path(DATASETS["absence"].member).name
+        _print_scores(marked, [detection] if detection is rule else [detection, rule], chosen_here)
     for file in files:
         print(f"wrote {file}")
 
@@ -173,29 +174,30 @@ def _print_events(detection):
     Console(markup=False, emoji=False).print(table if detection.events else f"No events by {detection.method}")
 
 
-def _print_scores(marked, detections, absence):
+def _print_scores(marked, detections, chosen_here):
     from rich.console import Console
     from rich.table import Table
 
+    scores = [detection.score(marked) for detection in detections]
     table = Table(title=f"Against the {len(marked)} marked seizures", title_justify="left")
-    table.add_column("method")
-    for column in ("AUROC", "found", "false alarms", "SzCORE found", "SzCORE false alarms"):
-        table.add_column(column, justify="right")
+    table.add_column("")
     for detection in detections:
-        score = detection.score(marked)
-        table.add_row(
-            detection.method,
-            f"{score.auroc:.4f}",
-            f"{score.overlap.found} of {score.overlap.reference}",
-            f"{score.overlap.false_alarms}",
-            f"{score.szcore.found} of {score.szcore.reference}",
-            f"{score.szcore.false_alarms} ({score.szcore.false_alarms_per_24h:.0f} a day)",
-        )
+        table.add_column(detection.method, justify="right")
+    rows = {
+        "AUROC over seconds": lambda score: f"{score.auroc:.4f}",
+        "found, by overlap": lambda score: f"{score.overlap.found} of {score.overlap.reference}",
+        "false alarms, by overlap": lambda score: f"{score.overlap.false_alarms}",
+        "found, by SzCORE": lambda score: f"{score.szcore.found} of {score.szcore.reference}",
+        "false alarms, by SzCORE": lambda score: f"{score.szcore.false_alarms}",
+        "  scaled to 24 h": lambda score: f"{score.szcore.false_alarms_per_24h:.0f}",
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *(cell(score) for score in scores))
     console = Console(markup=False, emoji=False)  # a file of weights may be named [bold].pt
     console.print(table)
-    console.print("SzCORE counts events under 90 s apart as one.", style="dim")
-    if absence:
-        console.print("The rule's threshold was chosen on this recording. One patient shows nothing about performance.")
+    console.print("SzCORE counts events under 90 s apart as one.")
+    recording = "this recording" if chosen_here else "the 'absence' recording"
+    console.print(f"The rule's threshold was chosen on {recording}. One patient shows nothing about performance.")
 
 
 class _bar:

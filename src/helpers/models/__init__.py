@@ -5,7 +5,7 @@ Arrays in, arrays out; plain torch on any device. Nothing here reads a file or k
 
 from helpers.models.bimamba2 import BiMamba2
 from helpers.models.detector import SeizureDetector, parameters_by_stage
-from helpers.models.inference import fuse_for_inference
+from helpers.models.inference import FusedDetector, fuse_for_inference
 from helpers.models.mamba2 import GatedRMSNorm, Mamba2
 from helpers.models.rescnn import ResCNN
 from helpers.models.ssd import ssd_chunked, ssd_recurrence
@@ -15,6 +15,7 @@ __all__ = [
     "BiMamba2",
     "Decoder",
     "Encoder",
+    "FusedDetector",
     "GatedRMSNorm",
     "Mamba2",
     "ResCNN",

@@ -9,7 +9,7 @@ from helpers.models.bimamba2 import BiMamba2
 from helpers.models.rescnn import ResCNN
 from helpers.models.unet import Decoder, Encoder
 
-__all__ = ["SeizureDetector", "parameters_by_stage"]
+__all__ = ["SeizureDetector", "check_window", "parameters_by_stage"]
 
 
 class SeizureDetector(nn.Module):
@@ -65,14 +65,19 @@ class SeizureDetector(nn.Module):
 
     def forward(self, eeg):
         """(batch, n_channels, length) to (batch, length) logits; a sigmoid makes them probabilities."""
-        if eeg.ndim != 3 or eeg.shape[1] != self.n_channels:
-            raise ValueError(f"input has shape {tuple(eeg.shape)}; expected (batch, {self.n_channels}, length)")
-        if eeg.shape[2] == 0 or eeg.shape[2] % self.stride:
-            raise ValueError(f"length {eeg.shape[2]} is no multiple of {self.stride}; pad or cut the window")
+        check_window(eeg, self.n_channels, self.stride)
         x, skips = self.encoder(eeg)  # (batch, 512, length / 16)
         x = self.rescnn(x)
         x = self.mamba(x.transpose(1, 2)).transpose(1, 2)  # Mamba-2 reads (batch, length, channels)
         return self.head(self.decoder(x, skips)).squeeze(1)  # (batch, length)
+
+
+def check_window(eeg, n_channels, stride):
+    """Raise a ValueError that names what is wrong with the shape of a detector's input; nothing where it fits."""
+    if eeg.ndim != 3 or eeg.shape[1] != n_channels:
+        raise ValueError(f"input has shape {tuple(eeg.shape)}; expected (batch, {n_channels}, length)")
+    if eeg.shape[2] == 0 or eeg.shape[2] % stride:
+        raise ValueError(f"length {eeg.shape[2]} is no multiple of {stride}; pad or cut the window")
 
 
 def parameters_by_stage(model):
