@@ -15,6 +15,8 @@ RESULTS ?= results
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint env/local/constraints.txt
 START := notebooks/00_start_here.ipynb
+# Jupyter refuses to run as root, which is who you are in most containers.
+LAB := $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(START)
 
 .DEFAULT_GOAL := help
 .PHONY: help workbook test book lab serve lint bench clean
@@ -49,7 +51,7 @@ serve:
 	echo "Serving the book at http://127.0.0.1:$$port and opening JupyterLab; Ctrl-C ends both."; \
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $$port >/dev/null 2>&1 & \
 	trap "kill $$!" EXIT INT TERM; \
-	$(BIN)/jupyter lab $(START)
+	$(LAB)
 
 test: .venv/.test  ## all tests and every notebook, on the CPU
 	@$(BIN)/workbook data fetch
@@ -59,7 +61,7 @@ book: .venv/.book  ## build the book into _build/html; a warning is an error
 	@$(BIN)/jupyter-book build . -W --keep-going -n
 
 lab: .venv/.workbook  ## open JupyterLab at chapter 00
-	$(BIN)/jupyter lab $(START)
+	$(LAB)
 
 lint: .venv/.test  ## style and layers
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports
