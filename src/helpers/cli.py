@@ -35,6 +35,13 @@ class Method(str, Enum):
     network = "network"
 
 
+class Lane(str, Enum):
+    """Where a chapter runs."""
+
+    gpu = "gpu"
+    cpu = "cpu"
+
+
 def _version(asked):
     if asked:
         import helpers
@@ -125,6 +132,45 @@ def detect(
         _print_scores(marked, [detection] if detection is rule else [detection, rule], chosen_here)
     for file in files:
         print(f"wrote {file}")
+
+
+@app.command()
+def execute(
+    notebooks: Annotated[list[Path], typer.Argument(help="Chapters, as .ipynb files.")],
+    lane: Annotated[Lane, typer.Option(help="Where this is: a machine with a GPU, or the CPU alone.")],
+    commit: Annotated[str | None, typer.Option(help="Commit of the code, where there is no git.")] = None,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 900,
+):
+    """Run chapters and store their outputs, with a stamp of what made them."""
+    from helpers.teaching import NotebookError
+    from helpers.teaching import execute as execute_one
+
+    for path in notebooks:
+        try:
+            with _bar(path.stem, unit="cells") as progress:
+                stamp = execute_one(path, lane.value, commit, timeout, progress)
+        except NotebookError as fault:
+            _fail(fault)
+        print(f"{path}: {stamp['seconds']} s on {stamp['device']}, commit {stamp['commit']}")
+
+
+@app.command()
+def stale(
+    notebooks: Annotated[list[Path] | None, typer.Argument(help="Chapters; all of notebooks/ if left out.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Fail also where only helpers changed.")] = False,
+):
+    """Which stored outputs are not those of the present code, and why. Exit code 1 where one is not."""
+    from helpers.teaching import stale as stale_one
+
+    found = [stale_one(path) for path in notebooks or sorted(Path("notebooks").glob("*.ipynb"))]
+    if not found:
+        _fail("no notebooks here. Run it in the repository's root, or name them.", code=2)
+    for state in found:
+        reasons = [*state.cells, *state.modules]
+        print(f"{state.path}: {'fresh' if not reasons else 'code changed since' if not state.cells else 'STALE'}")
+        for reason in reasons:
+            print(f"  {reason}")
+    raise typer.Exit(any(state.cells or (release and state.modules) for state in found))
 
 
 @bench.command()
