@@ -40,7 +40,8 @@ workbook: .venv/.workbook  ## install, check this machine, run the detector on a
 	echo "First chapter  $(START)"; \
 	if [ -n "$$undone" ]; then echo "NOT DONE       $${undone}the reason is above"; fi; \
 	if [ -t 0 ] && [ -t 1 ] && [ -z "$$CI" ]; then $(MAKE) --no-print-directory serve; \
-	else echo "Next           make lab"; [ -z "$$undone" ]; fi
+	else echo "No terminal:   nothing is served or opened. Next: make lab, or source .venv/bin/activate and workbook --help"; \
+	[ -z "$$undone" ]; fi
 
 $(RESULTS)/absence_%.png:
 	@$(BIN)/workbook detect absence --method $* --output $(RESULTS)
@@ -58,7 +59,7 @@ test: .venv/.test  ## all tests and every notebook, on the CPU
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest $(TESTS)
 
 book: .venv/.book  ## build the book into _build/html; a warning is an error
-	@$(BIN)/jupyter-book build . -W --keep-going -n
+	@$(BIN)/jupyter-book build . -W --keep-going -n -q
 
 lab: .venv/.workbook  ## open JupyterLab at chapter 00
 	$(LAB)
@@ -87,6 +88,7 @@ clean:  ## remove the environment, the built book and the results
 	@touch $@
 
 .venv/.workbook: .venv/.torch pyproject.toml env/local/constraints.txt
+	@echo "Installing what the notebooks and the book need: a minute or two, and quiet"
 	$(PIP) --editable ".[workbook,book]"
 	@touch $@
 

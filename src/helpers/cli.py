@@ -89,7 +89,9 @@ def fetch():
 
 @app.command()
 def detect(
-    recording: Annotated[str, typer.Argument(help="An EDF, EDF+ or BDF file, or 'absence' for the cached recording.")],
+    recording: Annotated[
+        str, typer.Argument(help="An EDF, EDF+ or BDF file, or 'absence' for the cached recording (.h5).")
+    ],
     method: Annotated[
         Method,
         typer.Option(help="'rule': power around 3 Hz. 'network': Bi-Mamba-2, untrained unless --weights is given."),
@@ -111,6 +113,10 @@ def detect(
         if recording in DATASETS and not Path(recording).exists():
             raw, stem = load(recording), recording
         else:
+            if not Path(recording).exists() and not Path(recording).suffix:
+                _fail(
+                    f"{recording}: no such file, and no recording has that name. Known by name: {', '.join(DATASETS)}."
+                )
             raw, stem = read_recording(recording), Path(recording).stem
         rule = detect_by_rule(raw)
         detection = rule
@@ -127,6 +133,8 @@ def detect(
     except OSError as fault:
         _fail(f"{output}: cannot write there ({fault.strerror or fault}). Choose another folder with --output.")
     _print_events(detection)
+    if method is Method.network and weights is None:
+        print("Untrained weights detect nothing, and no event is what to expect: this run shows that the path works.")
     if marked:
         chosen_here = Path(raw.filenames[0] or "").name == Path(DATASETS["absence"].member).name
         _print_scores(marked, [detection] if detection is rule else [detection, rule], chosen_here)

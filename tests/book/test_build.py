@@ -4,10 +4,7 @@ The build runs once. Each rule is a function from a folder of HTML pages to a li
 book, and on broken pages that prove that it can fail.
 """
 
-import importlib.util
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -142,18 +139,6 @@ def pages_without_one_h1(html):
 
 
 RULES = [remote_requests, broken_links, images_without_text, pages_without_one_h1]
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory):
-    """Build the book from the repository root into a temporary folder, warnings as errors."""
-    if importlib.util.find_spec("jupyter_book") is None:
-        pytest.skip('jupyter-book is not installed: pip install -e ".[book]"')
-    out = tmp_path_factory.mktemp("book")
-    code = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    options = ["build", ".", "--path-output", str(out), "-W", "-n", "--keep-going"]
-    done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)
-    return done, out / "_build" / "html"
 
 
 def test_the_book_builds_without_a_warning(book):

@@ -96,7 +96,8 @@ def _check_edf(path):
             raise
         except ValueError as fault:
             raise RecordingError(
-                f"{path}: the header is damaged ({fault}). Export the recording again from the software that made it."
+                f"{path}: the header is damaged: a count in it is no number. "
+                "Export the recording again from the software that made it."
             ) from fault
     record_bytes = sum(samples) * (3 if head.startswith(b"\xff") else 2)
     if records < 0:  # -1: still being recorded; MNE counts the records itself

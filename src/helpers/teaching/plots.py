@@ -117,14 +117,23 @@ def _draw_excerpt(axes, raw, detection, seizures, excerpt):
     microvolts -= np.median(microvolts, axis=1, keepdims=True)
     spacing = max(50.0, 4 * float(np.median(microvolts.std(axis=1))))
     for row, trace in enumerate(microvolts):
-        axes.plot(seconds, trace - row * spacing, color=COLORS["ink"], linewidth=0.6)
+        cut = np.clip(trace, -2.5 * spacing, 2.5 * spacing)  # a blink would cross half of the other channels
+        axes.plot(seconds, cut - row * spacing, color=COLORS["ink"], linewidth=0.6)
     for onset, end in seizures:
         if onset < start + excerpt and end > start:
             axes.axvspan(max(onset, start), min(end, start + excerpt), color=COLORS["marked"], alpha=0.2, linewidth=0)
     axes.set_yticks([-row * spacing for row in range(len(part.ch_names))], part.ch_names, fontsize=8)
-    axes.set_ylim(-(len(part.ch_names) + 0.5) * spacing, 1.5 * spacing)
+    axes.set_ylim(-(len(part.ch_names) + 2.0) * spacing, 2.6 * spacing)
     axes.set_xlim(start, start + excerpt)
     axes.set_xlabel("time (s)")
-    axes.plot([start + excerpt * 0.985] * 2, [-18.6 * spacing, -18.6 * spacing + 200], color=COLORS["ink"], linewidth=2)
-    axes.annotate("200 µV", (start + excerpt * 0.98, -18.6 * spacing), ha="right", va="bottom", fontsize=8)
-    axes.set_title(f"EEG around the highest score, average reference, {start:.0f} to {start + excerpt:.0f} s")
+    bottom = -(len(part.ch_names) + 1.6) * spacing
+    axes.plot([start + excerpt * 1.012] * 2, [bottom, bottom + 200], color=COLORS["ink"], linewidth=3, clip_on=False)
+    axes.annotate(
+        "200 µV",
+        (start + excerpt * 1.02, bottom + 100),
+        va="center",
+        fontsize=9,
+        rotation=90,
+        annotation_clip=False,
+    )
+    axes.set_title(f"EEG around the highest score, average reference, {start:.1f} to {start + excerpt:.1f} s")
