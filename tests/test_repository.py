@@ -142,6 +142,8 @@ def test_extras_keep_their_promises():
 def test_public_names_have_docstrings():
     bare = []
     for path in (ROOT / "src" / "helpers").rglob("*.py"):
+        if re.fullmatch(r"ch\d\d\.py", path.name):
+            continue  # a solution is what a reader would write; its task stands in the chapter
         tree = ast.parse(path.read_text())
         if ast.get_docstring(tree) is None:
             bare.append(f"{path.name}: module")
