@@ -352,13 +352,59 @@ plt.show()
 # - The rule finds the three seizures of this recording. Its threshold was **chosen on this recording**, so its score here
 #   is no evidence that it would work on any other.
 # - **One patient shows nothing about performance**: no sensitivity, no false-alarm rate, no accuracy follows from it.
+
+# %% [markdown]
+# ## Exercises
 #
-# ## Try it
+# Fill in the function, run the cell. An unfilled one prints a hint; a wrong one says what it expected.
 #
-# 1. Lower the rule's threshold in your head: look at the top panel above. At which score does the next false alarm appear?
-# 2. In a terminal, run `workbook detect absence --method network` and open the figure that it writes. Where does the
-#    title say that the weights are untrained?
-# 3. Point `workbook detect` at an EDF file of your own, or at a text file that you renamed to `.edf`. Read the error.
+# **00.1** Write `count_windows(n_samples, window, stride)`: how many windows does `window_starts` make? One starts every
+# `stride` samples from sample 0, as long as it fits; if the last of them ends before the recording does, one more window
+# ends exactly with it.
+
+# %%
+from helpers.teaching import check, solution
+
+
+def count_windows(n_samples, window, stride): ...
+
+
+check("00.1", count_windows)
+
+# %% tags=["hide-input"]
+solution("00.1")
+
+# %% [markdown]
+# **00.2** Write `count_false_alarms(events, seizures)`: both are lists of `(onset, end)` in seconds, and an event that
+# overlaps no seizure at all is a false alarm.
+
+
+# %%
+def count_false_alarms(events, seizures): ...
+
+
+check("00.2", count_false_alarms)
+
+# %% tags=["hide-input"]
+solution("00.2")
+
+# %% [markdown]
+# **00.3** Write `alarms_a_day(count, seconds)`: so many false alarms in so many seconds, scaled to 24 hours. Then try it on
+# one false alarm in this recording. Would you buy that detector?
+
+
+# %%
+def alarms_a_day(count, seconds): ...
+
+
+check("00.3", alarms_a_day)
+
+# %% tags=["hide-input"]
+solution("00.3")
+
+# %% [markdown]
+# **In a terminal**, run `workbook detect` on an EDF file of your own, or on a text file that you renamed to `.edf`. Read the
+# error: it should tell you what was found, what was expected, and what to do.
 #
 # ## What next
 #
