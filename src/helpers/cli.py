@@ -115,7 +115,7 @@ def detect(
         else:
             if not Path(recording).exists() and not Path(recording).suffix:
                 _fail(
-                    f"{recording}: no such file, and no recording has that name. Known by name: {', '.join(DATASETS)}."
+                    f"{recording}: no such file, and no recording has that name; check the path. Known by name: {', '.join(DATASETS)}."
                 )
             raw, stem = read_recording(recording), Path(recording).stem
         rule = detect_by_rule(raw)

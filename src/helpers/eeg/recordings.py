@@ -75,7 +75,7 @@ def _check_edf(path):
                 "Was it renamed, or is it an error page of a download?"
             )
         try:
-            header_bytes, records, channels = int(head[184:192]), int(head[236:244]), int(head[252:256])
+            header_bytes, records, channels = (_count(field) for field in (head[184:192], head[236:244], head[252:256]))
             if channels < 1 or header_bytes != 256 * (channels + 1):
                 raise ValueError(f"{channels} channels and {header_bytes} bytes of header do not fit")
             if size < header_bytes:
@@ -89,15 +89,14 @@ def _check_edf(path):
             for _ in range(4 * channels):  # physical and digital minimum and maximum of each channel
                 _number(file.read(8))
             file.seek(256 + 216 * channels)
-            samples = [int(file.read(8)) for _ in range(channels)]  # of each channel in one record
+            samples = [_count(file.read(8)) for _ in range(channels)]  # of each channel in one record
             if min(samples) < 0 or max(samples) == 0:
                 raise ValueError(f"{min(samples)} to {max(samples)} samples in a record")
         except RecordingError:
             raise
         except ValueError as fault:
             raise RecordingError(
-                f"{path}: the header is damaged: a count in it is no number. "
-                "Export the recording again from the software that made it."
+                f"{path}: the header is damaged ({fault}). Export the recording again from the software that made it."
             ) from fault
     record_bytes = sum(samples) * (3 if head.startswith(b"\xff") else 2)
     if records < 0:  # -1: still being recorded; MNE counts the records itself
@@ -115,6 +114,13 @@ def _check_edf(path):
             f"({expected:,} bytes in all), the file has {size:,} bytes. "
             "Export the recording again from the software that made it."
         )
+
+
+def _count(field):
+    try:
+        return int(field)
+    except ValueError:
+        raise ValueError(f"{field.decode('latin-1').strip()!r} is no whole number") from None
 
 
 def _number(field):
