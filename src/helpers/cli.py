@@ -114,8 +114,9 @@ def detect(
             raw, stem = load(recording), recording
         else:
             if not Path(recording).exists() and not Path(recording).suffix:
+                known = ", ".join(DATASETS)
                 _fail(
-                    f"{recording}: no such file, and no recording has that name; check the path. Known by name: {', '.join(DATASETS)}."
+                    f"{recording}: no such file, and no recording has that name; check the path. Known by name: {known}."
                 )
             raw, stem = read_recording(recording), Path(recording).stem
         rule = detect_by_rule(raw)
