@@ -115,9 +115,7 @@ def detect(
         else:
             if not Path(recording).exists() and not Path(recording).suffix:
                 known = ", ".join(DATASETS)
-                _fail(
-                    f"{recording}: no such file, and no recording has that name; check the path. Known by name: {known}."
-                )
+                _fail(f"{recording}: no such file and no known recording; check the path. Known by name: {known}.")
             raw, stem = read_recording(recording), Path(recording).stem
         rule = detect_by_rule(raw)
         detection = rule
