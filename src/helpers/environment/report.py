@@ -192,8 +192,7 @@ def _official_kernels(host: Host, machine: Machine, kernels: tuple[Package, ...]
         return Verdict(name, "no", "optional: first the notebooks on the GPU")
     absent = [item.name for item in kernels if item.version is None]
     if absent:
-        todo = ("Optional: the notebook 01_install shows how mamba-ssm is installed.",)
-        return Verdict(name, "no", f"optional: {' and '.join(absent)} not installed", todo)
+        return Verdict(name, "no", f"optional: {' and '.join(absent)} not installed")
     test = "import torch, causal_conv1d, mamba_ssm"
     environ = {**host.environ, "PYTHONPATH": os.pathsep.join(item for item in host.path if item)}
     code, _, stderr = run([host.executable, "-c", test], 6 * host.timeout, environ)
