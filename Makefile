@@ -58,7 +58,7 @@ test: .venv/.test  ## all tests and every notebook, on the CPU
 	@$(BIN)/workbook data fetch
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest $(TESTS)
 
-book: .venv/.book  ## build the book into _build/html; a warning is an error
+book: .venv/.workbook  ## build the book into _build/html; a warning is an error
 	@$(BIN)/jupyter-book build . -W --keep-going -n -q
 
 lab: .venv/.workbook  ## open JupyterLab at chapter 00
@@ -90,9 +90,6 @@ clean:  ## remove the environment, the built book and the results
 .venv/.workbook: .venv/.torch pyproject.toml env/local/constraints.txt
 	@echo "Installing what the notebooks and the book need: a minute or two, and quiet"
 	$(PIP) --editable ".[workbook,book]"
-	@touch $@
-
-.venv/.book: .venv/.workbook
 	@touch $@
 
 .venv/.test: .venv/.workbook
