@@ -1,7 +1,7 @@
 """`Linear`: torch's linear map, computed by oneDNN where torch itself would not.
 
-On a CPU torch sends a float32 Linear to MKL; the same product written as a 1x1 convolution goes to oneDNN, which was the
-faster of the two on the AMD processor that it was written on. Same parameters, same result up to rounding, no other
+On a CPU torch sends a float32 Linear to MKL; the same product written as a 1x1 convolution goes to oneDNN, which was
+the faster of the two on the AMD processor that it was written on. Same parameters, same result up to rounding, no other
 device or dtype touched.
 """
 
