@@ -1,7 +1,7 @@
 """The shared package of the Bi-Mamba-2 EEG Workbook. Import what you need from its packages:
 
 `helpers.environment` (what is this machine), `helpers.models`, `helpers.eeg`, `helpers.scoring`, `helpers.detection`,
-`helpers.teaching`. Importing `helpers` itself loads nothing.
+`helpers.cloud`, `helpers.teaching`. Importing `helpers` itself loads nothing.
 """
 
 

@@ -148,8 +148,8 @@ def execute(
     commit: Annotated[str | None, typer.Option(help="Commit of the code, where there is no git.")] = None,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 900,
 ):
-    """Run chapters and store their outputs, with a stamp of what made them."""
-    from helpers.teaching import NotebookError
+    """Run chapters and store their outputs, measured numbers, and a stamp of what made them."""
+    from helpers.teaching import NotebookError, stale
     from helpers.teaching import execute as execute_one
 
     for path in notebooks:
@@ -159,25 +159,51 @@ def execute(
         except NotebookError as fault:
             _fail(fault)
         print(f"{path}: {stamp['seconds']} s on {stamp['device']}, commit {stamp['commit']}")
+        for reason in stale(path).cells:
+            print(f"  still: {reason}")
+
+
+@app.command()
+def fill(pages: Annotated[list[Path] | None, typer.Argument(help="Chapters or prose pages; all if left out.")] = None):
+    """Write the measured numbers into the text of chapters and pages. Exit code 1 where one has no measurement."""
+    from helpers.teaching import NotebookError, fill_numbers
+    from helpers.teaching.results import wrong_numbers
+
+    left = []
+    for path in pages or _pages():
+        try:
+            print(f"{path}: {'filled' if fill_numbers(path) else 'nothing to do'}")
+        except NotebookError as fault:
+            _fail(fault)
+        text = path.with_suffix(".py") if path.suffix == ".ipynb" else path
+        left += [f"{path}: {reason}" for reason in wrong_numbers(text.read_text(encoding="utf-8"), path)]
+    if left:
+        _fail("; ".join(left))
 
 
 @app.command()
 def stale(
-    notebooks: Annotated[list[Path] | None, typer.Argument(help="Chapters; all of notebooks/ if left out.")] = None,
+    pages: Annotated[list[Path] | None, typer.Argument(help="Chapters or prose pages; all if left out.")] = None,
     release: Annotated[bool, typer.Option("--release", help="Fail also where only helpers changed.")] = False,
 ):
-    """Which stored outputs are not those of the present code, and why. Exit code 1 where one is not."""
+    """Which stored outputs and numbers are not those of the present code, and why. Exit code 1 where one is not."""
     from helpers.teaching import stale as stale_one
 
-    found = [stale_one(path) for path in notebooks or sorted(Path("notebooks").glob("*.ipynb"))]
-    if not found:
-        _fail("no notebooks here. Run it in the repository's root, or name them.", code=2)
+    found = [stale_one(path) for path in pages or _pages()]
     for state in found:
         reasons = [*state.cells, *state.modules]
         print(f"{state.path}: {'fresh' if not reasons else 'code changed since' if not state.cells else 'STALE'}")
         for reason in reasons:
             print(f"  {reason}")
     raise typer.Exit(any(state.cells or (release and state.modules) for state in found))
+
+
+def _pages():
+    """Every chapter and every prose page of the repository that this is called in."""
+    pages = [*sorted(Path("notebooks").glob("*.ipynb")), *sorted(Path("book").glob("*.md"))]
+    if not pages:
+        _fail("no chapters here. Run it in the repository's root, or name them.", code=2)
+    return pages
 
 
 @bench.command()

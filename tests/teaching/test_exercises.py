@@ -38,7 +38,7 @@ def test_every_exercise_names_two_misconceptions(task, exercise):
 def test_solution_is_behind_a_click(task):
     folded = solution(task)
     assert repr(folded).startswith("def ")
-    assert folded._repr_html_().startswith(f"<details><summary>Solution {task}</summary>")
+    assert folded._repr_html_().startswith(f'<details class="wb-solution"><summary>Solution {task}</summary>')
 
 
 def test_an_error_in_the_answer_is_the_readers_own():

@@ -1,18 +1,32 @@
-"""What the chapters need around the subject: figures, exercises, and the execution of notebooks with its stamps."""
+"""What the chapters need around the subject: figures, explorers, exercises, measured numbers, and stored outputs.
+
+A reader meets `style`, `explore`, `check`, `solution` and `record`; whoever writes a chapter runs `execute`,
+`fill_numbers` and `stale` through the `workbook` command.
+"""
 
 from helpers.teaching.exercises import WrongAnswer, check, solution
-from helpers.teaching.notebooks import NotebookError, Staleness, execute, lane_of, stale
+from helpers.teaching.explorer import Explorer, explore
+from helpers.teaching.lanes import LANES, NotebookError, lane_of
+from helpers.teaching.notebooks import execute, fill_numbers
 from helpers.teaching.plots import COLORS, detection_figure, style
+from helpers.teaching.results import ResultError, record
+from helpers.teaching.stamps import Staleness, stale
 
 __all__ = [
     "COLORS",
+    "LANES",
+    "Explorer",
     "NotebookError",
+    "ResultError",
     "Staleness",
     "WrongAnswer",
     "check",
     "detection_figure",
     "execute",
+    "explore",
+    "fill_numbers",
     "lane_of",
+    "record",
     "solution",
     "stale",
     "style",

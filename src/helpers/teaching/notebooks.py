@@ -1,28 +1,27 @@
-"""Executing chapters in lanes, and the stamp that says where their stored outputs come from.
+"""Executing chapters in lanes, and storing what they print.
 
 A lane is a place where a chapter runs: ``gpu`` or ``cpu``. Cells tagged ``lane:gpu`` or ``lane:cpu`` run in that lane
 only; untagged cells run in both, and their stored outputs come from the notebook's home lane
-(``metadata.workbook.home``).
+(``metadata.workbook.home``). The stamp of a lane (``metadata.workbook.lanes``) says what ran and on what machine.
 
-The stamp of a lane (``metadata.workbook.lanes``) holds hashes of the code, of the stored outputs and of every `helpers`
-module that ran, and the machine that ran them. `stale` compares; it executes nothing. The notebook libraries take a
-second to import, so they are imported where they are used: chapters import this package too.
+The notebook libraries take a second to import, so they are imported where they are used: chapters import this package
+too.
 """
 
 import base64
 import copy
-import hashlib
-import io
 import json
 import subprocess
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-__all__ = ["LANES", "NotebookError", "Staleness", "execute", "lane_of", "stale"]
+from helpers.teaching.images import palette_png
+from helpers.teaching.lanes import LANES, NotebookError, lane_of
+from helpers.teaching.results import fill, read_results, results_file
+from helpers.teaching.stamps import fingerprint
 
-LANES = ("gpu", "cpu")
+__all__ = ["execute", "fill_numbers"]
 
 # Runs in the notebook's own kernel after its last cell, and is not stored.
 _REPORT = """
@@ -35,31 +34,11 @@ print(_j.dumps({
     "peak_gpu_mib": round(_t.cuda.max_memory_allocated() / 2**20) if _g else None,
     "peak_mib": round(_r.getrusage(_r.RUSAGE_SELF).ru_maxrss / 2**10),
     "versions": {"python": _f.python_version(), **{n: v for n, v in _v.items() if v}},
+    "results": getattr(_s.modules.get("helpers.teaching.results"), "TABLE", {}),
     "modules": {n: _h.sha256(_p.Path(m.__file__).read_bytes()).hexdigest() for n, m in sorted(_s.modules.items())
                 if n.split(".")[0] == "helpers" and getattr(m, "__file__", None)},
 }))
 """
-
-
-class NotebookError(RuntimeError):
-    """A notebook cannot be executed as it is, or a cell raised."""
-
-
-@dataclass(frozen=True)
-class Staleness:
-    """Why a notebook's stored outputs are not those of its present code; empty tuples where they are."""
-
-    path: Path
-    cells: tuple[str, ...]  # code cells or outputs differ from the stamp: CI fails
-    modules: tuple[str, ...]  # helpers modules that changed since: a release fails
-
-
-def lane_of(cell):
-    """The lane that a cell is tagged with, or None where it runs in both."""
-    tags = [tag.removeprefix("lane:") for tag in cell.metadata.get("tags", []) if tag.startswith("lane:")]
-    if len(tags) > 1 or any(tag not in LANES for tag in tags):
-        raise NotebookError(f"cell tagged {', '.join(tags)}: expected at most one of lane:gpu and lane:cpu")
-    return tags[0] if tags else None
 
 
 def execute(path, lane, commit=None, timeout=900, progress=None):
@@ -104,47 +83,55 @@ def execute(path, lane, commit=None, timeout=900, progress=None):
             cell.outputs = [_compact(output) for output in outputs[cell.id].outputs]
             cell.execution_count = outputs[cell.id].execution_count
     notebook.metadata.pop("widgets", None)  # a stored widget state makes the page load scripts from a remote host
+    results = {**read_results(path), lane: report.pop("results")}
     meta["lanes"][lane] = {
-        "code_sha256": _code_hash(notebook, lane),
-        "outputs_sha256": _outputs_hash(notebook, lane),
+        **fingerprint(notebook, lane, results),
         "commit": commit or _commit(path.parent),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "seconds": round(seconds, 1),
         **report,
     }
-    import nbformat
-
-    part = path.with_name(path.name + ".part")
-    nbformat.write(notebook, part)
-    part.replace(path)
+    _write_results(path, results)
+    _write_pair(notebook, path)
+    fill_numbers(path)
     return meta["lanes"][lane]
 
 
-def stale(path):
-    """Compare a notebook with its stamps.
+def fill_numbers(path):
+    """Write the measured numbers into the text of a page, where they are not there yet.
+
+    A reference that no run has recorded is left as it is; `stale` names it.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.ipynb`` with its ``.py`` beside it, or ``.md``.
 
     Returns
     -------
-    Staleness
-    """
-    import nbformat
+    bool
+        Whether the page changed.
 
+    Raises
+    ------
+    NotebookError
+        If the pair differs.
+    """
     path = Path(path)
-    notebook = nbformat.read(path, 4)
-    meta = notebook.metadata.get("workbook")
-    if not meta or meta.get("home") not in meta.get("lanes", {}):
-        return Staleness(path, ("no stamp: run workbook execute",), ())
-    used = {lane_of(cell) for cell in notebook.cells} - {None} | {meta["home"]}
-    cells = [f"lane {lane}: never executed" for lane in sorted(used - set(meta["lanes"]))]
-    modules = []
-    for lane, stamp in sorted(meta["lanes"].items()):
-        if _code_hash(notebook, lane) != stamp["code_sha256"]:
-            cells.append(f"lane {lane}: code cells changed since they ran")
-        if _outputs_hash(notebook, lane) != stamp["outputs_sha256"]:
-            cells.append(f"lane {lane}: stored outputs are not those that the run stored")
-        changed = [name for name, digest in stamp["modules"].items() if _module_hash(name) != digest]
-        modules += [f"lane {lane}: {name} changed since" for name in changed]
-    return Staleness(path, tuple(cells), tuple(modules))
+    if path.suffix == ".md":
+        before = path.read_text(encoding="utf-8")
+        after = fill(before, path)
+        if after != before:
+            _replace(path, after)
+        return after != before
+    notebook = _read_pair(path)
+    changed = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (filled := fill(cell.source, path)) != cell.source:
+            cell.source, changed = filled, True
+    if changed:
+        _write_pair(notebook, path)
+    return changed
 
 
 def _read_pair(path):
@@ -168,6 +155,7 @@ def _run(notebook, path, lane, timeout, progress):
         timeout=timeout,
         record_timing=False,  # times would change the file at every run
         store_widget_state=False,
+        skip_cells_with_tag="",  # cells of the GPU lane carry skip-execution for CI; here they are in their lane
         resources={"metadata": {"path": str(path.parent)}},
     )
     with client.setup_kernel():
@@ -198,40 +186,35 @@ def _run(notebook, path, lane, timeout, progress):
 
 
 def _compact(output):
-    """The same output, its PNGs with a palette: a quarter of the size, and no difference in a figure of lines."""
-    from PIL import Image
-
-    png = output.get("data", {}).get("image/png")
-    if png:
-        image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(64)
-        packed = io.BytesIO()
-        image.save(packed, "png", optimize=True)
-        output["data"]["image/png"] = base64.b64encode(packed.getvalue()).decode()
+    """The same output as it is stored: PNGs with a palette, and no reference to a widget of a kernel that is gone."""
+    data = output.get("data", {})
+    data.pop("application/vnd.jupyter.widget-view+json", None)
+    if png := data.get("image/png"):
+        data["image/png"] = base64.b64encode(palette_png(base64.b64decode(png))).decode()
     return output
 
 
-def _code_hash(notebook, lane):
-    return _hash([cell.source for cell in notebook.cells if cell.cell_type == "code" and lane_of(cell) in (None, lane)])
+def _write_pair(notebook, path):
+    import jupytext
+    import nbformat
+
+    _replace(path, nbformat.writes(notebook) + "\n")
+    _replace(path.with_suffix(".py"), jupytext.writes(jupytext.read(path), fmt="py:percent"))
 
 
-def _outputs_hash(notebook, lane):
-    """Over the outputs that this lane stored: its own cells', and the untagged cells' in the home lane."""
-    home = notebook.metadata["workbook"]["home"]
-    stored = {lane, None} if lane == home else {lane}
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and lane_of(cell) in stored]
-    return _hash([[cell.id, cell.outputs] for cell in cells])
+def _write_results(path, results):
+    kept = {lane: table for lane, table in sorted(results.items()) if table}
+    if kept:
+        _replace(results_file(path), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    else:
+        results_file(path).unlink(missing_ok=True)
 
 
-def _module_hash(name):
-    import helpers
-
-    base = Path(helpers.__file__).parent.joinpath(*name.split(".")[1:])
-    file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-
-
-def _hash(value):
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+def _replace(path, text):
+    """Write beside the place, then rename: a file is the old one or the new one, never half."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _commit(folder):

@@ -97,7 +97,8 @@ class Solution:
     source: str
 
     def _repr_html_(self):
-        return f"<details><summary>Solution {self.task}</summary><pre>{html.escape(self.source)}</pre></details>"
+        summary = f"<summary>Solution {self.task}</summary>"
+        return f'<details class="wb-solution">{summary}<pre>{html.escape(self.source)}</pre></details>'
 
     def __repr__(self):
         return self.source
