@@ -97,6 +97,23 @@ def test_json_on_python310(python310):
     assert all(item["problem"] is None for item in facts["packages"])  # the base dependencies, tomli included
 
 
+def test_labs_on_python310(python310):
+    code = """
+from helpers.environment import Lab, LabError, expect_error
+with Lab() as lab:
+    with expect_error(ModuleNotFoundError, match="mamba_ssm") as caught:
+        lab.python("import mamba_ssm")
+    print(caught.error.output)
+    with expect_error(LabError, match="exit code 3"):
+        lab.run("sh", "-c", "exit 3")
+"""
+    done = run(python310, "-c", code, timeout=60, cwd=python310.parent)
+    assert done.returncode == 0, done.stderr
+    said = "ModuleNotFoundError: No module named 'mamba_ssm'"
+    traceback = f'Traceback (most recent call last):\n  File "<code>", line 1, in <module>\n{said}'
+    assert done.stdout == f"{said}\n{traceback}\nLabError: `sh -c 'exit 3'` ended with exit code 3\n"
+
+
 @pytest.mark.parametrize(
     ("output", "unreachable"),
     [

@@ -2,10 +2,11 @@
 
 This package has to run where nothing else does, so it imports the standard library and the base dependencies only, on
 Python 3.10 or later. It looks at other packages through their metadata, their files, or a subprocess with a time
-limit; it never imports them, and it installs and repairs nothing.
+limit; it never imports them, and it installs and repairs nothing outside the throwaway folder of a lab.
 """
 
 from helpers.environment.command import main
+from helpers.environment.labs import Lab, LabError, expect_error
 from helpers.environment.memory import keep_freed_memory
 from helpers.environment.packages import Package, Torch
 from helpers.environment.probe import Gpu, Host, Machine, cache_folder
@@ -15,12 +16,15 @@ from helpers.environment.screen import render
 __all__ = [
     "Gpu",
     "Host",
+    "Lab",
+    "LabError",
     "Machine",
     "Package",
     "Report",
     "Torch",
     "Verdict",
     "cache_folder",
+    "expect_error",
     "keep_freed_memory",
     "main",
     "preflight",

@@ -1,0 +1,491 @@
+"""Failure labs: break something for real in a throwaway folder, and read the exact error.
+
+`Lab` is the place and `expect_error` the reader. A lab keeps its files apart, not its processes: what runs in it can
+reach all that you can, so it is no sandbox for code that you do not trust. It names no failure and mends none.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where this package still has to import
+    fcntl = None
+
+_PREFIX = "workbook-lab-"
+_WIDTH, _FIRST, _LAST = 100, 12, 12  # of a message as it is shown: columns, and lines kept from each end
+_TAIL = 15  # lines of output that a LabError repeats
+_INSTALL_SECONDS = 1800.0
+_folders: list[str] = []  # of every lab of this process: an error may outlive the lab that it came from
+
+
+@contextlib.contextmanager
+def expect_error(type: type[BaseException], match: str) -> Iterator[_Caught]:
+    """Assert that the block raises this error, print it, and go on.
+
+    What is printed is `TypeName: message`, with the paths of this machine shortened as `Lab.hide` does and a long
+    message cut in its middle.
+
+    Parameters
+    ----------
+    type : class of exception
+        A subclass matches too.
+    match : str
+        Regular expression that is searched in the error's text, either as it is or with its paths shortened.
+
+    Yields
+    ------
+    object
+        Its `error` is the exception, after the block, and None before.
+
+    Raises
+    ------
+    AssertionError
+        Where the block ran without an error, or raised another one, which is then the cause. `KeyboardInterrupt`,
+        `SystemExit` and their like pass through unless `type` names them.
+
+    Examples
+    --------
+    >>> with expect_error(ZeroDivisionError, match="by zero"):
+    ...     1 / 0
+    ZeroDivisionError: division by zero
+    """
+    pattern, expected, caught = re.compile(match), f"expected {type.__name__} matching `{match}`", _Caught()
+    try:
+        yield caught
+    except BaseException as error:
+        if not isinstance(error, (type, Exception)):
+            raise
+        if not isinstance(error, type):
+            raise AssertionError(f"another error came, {expected}. It was\n{_shown(error)}") from error
+        if not any(pattern.search(text) for text in (str(error), _hide(str(error)))):
+            raise AssertionError(f"the message is another, {expected}. It was\n{_shown(error)}") from error
+        caught.error = error
+    if caught.error is None:
+        raise AssertionError(f"the block ran without an error, {expected}. What should break here did not.")
+    print(_shown(caught.error))
+
+
+class _Caught:
+    """What `expect_error` yields."""
+
+    error: BaseException | None = None
+
+
+class LabError(Exception):
+    """A command in a lab failed, was ended by a signal, or ran out of time.
+
+    Attributes
+    ----------
+    output : str
+        All that it printed, standard output and error together, with paths shortened as `Lab.hide` does.
+    returncode : int or None
+        Exit status; negative for a signal, 127 where the command cannot be started, None where its time was up.
+    """
+
+    def __init__(self, message: str, output: str = "", returncode: int | None = None):
+        super().__init__(message)
+        self.output, self.returncode = output, returncode
+
+
+class Lab:
+    """A throwaway folder in which things are broken for real.
+
+    The folder goes with `close()`, at the end of a `with` block, with the last reference to the lab, and when Python
+    ends. Where Python was killed, the next `Lab()` of the same user removes what is left.
+
+    Attributes
+    ----------
+    folder : Path
+        Commands run here, and `lab / "name"` is a path below it.
+
+    Raises
+    ------
+    OSError
+        On Windows: a lab needs Linux or macOS (WSL2 is Linux).
+
+    Examples
+    --------
+    >>> lab = Lab()
+    >>> path = lab.write("greeting.py", "word = 'hello'")
+    >>> lab.python("import greeting; print(greeting.word)")
+    'hello'
+    """
+
+    def __init__(self) -> None:
+        if fcntl is None:
+            raise OSError(f"a lab needs Linux or macOS, found {sys.platform}. On Windows, use WSL2.")
+        _sweep()
+        self._place, lock = _claim()
+        self.folder = self._place / "lab"  # beside the lock, so that the reader finds the folder empty
+        self.folder.mkdir()
+        _folders.append(str(self.folder))
+        self._finalizer = weakref.finalize(self, _remove, self._place, lock, os.getpid())
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Path:
+        """Return the path of `name` in the lab; ValueError where it leads out of the folder."""
+        if not self._finalizer.alive:
+            raise ValueError("this lab is closed and its folder is gone. Make a new one with Lab().")
+        path = Path(os.path.normpath(self.folder / name))
+        if not path.is_relative_to(self.folder):
+            raise ValueError(f"{os.fspath(name)!r} is outside the lab. Give a name inside its folder.")
+        return path
+
+    def write(self, name: str | os.PathLike[str], content: str | bytes) -> Path:
+        """Write a file, and the folders that it needs.
+
+        Parameters
+        ----------
+        name : str or Path
+            In the lab's folder.
+        content : str or bytes
+            Text is dedented, without the line break behind opening quotes, and written as UTF-8.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            Where the file would be outside the lab, be it through a symbolic link (as `venv/bin/python` is one).
+        """
+        path = self / name
+        if not path.resolve().is_relative_to(self.folder):
+            raise ValueError(f"{os.fspath(name)!r} is a link that leads out of the lab. Remove the link first.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else _dedented(content).encode())
+        return path
+
+    def run(
+        self,
+        *command: str | os.PathLike[str],
+        env: Mapping[str, str | os.PathLike[str] | None] | None = None,
+        timeout: float = 120.0,
+    ) -> str:
+        """Run a command in the lab's folder.
+
+        Parameters
+        ----------
+        *command : str or Path
+            Program and arguments; no shell reads them.
+        env : mapping, optional
+            Changes to the environment variables of this process; None removes one. Unless changed here, Python writes
+            no bytecode (a file that is changed twice in a second would be read as it was) and buffers no output, and
+            nothing is asked to print color.
+        timeout : float
+            Seconds, after which the command and what it started are killed.
+
+        Returns
+        -------
+        str
+            What it printed, standard output and error together, without line breaks at the end and with paths
+            shortened as `hide` does.
+
+        Raises
+        ------
+        LabError
+            Where the exit status is not 0.
+        """
+        words = [os.fspath(word) for word in command]
+        returncode, output = self._run(words, env, timeout)
+        if returncode != 0:
+            raise _failure(_hide(shlex.join(words)), returncode, output, timeout)
+        return output
+
+    def python(
+        self,
+        code: str,
+        env: Mapping[str, str | os.PathLike[str] | None] | None = None,
+        python: str | os.PathLike[str] | None = None,
+        timeout: float = 120.0,
+    ) -> str:
+        """Run code in a fresh Python process, in the lab's folder, whose modules it can import.
+
+        Parameters
+        ----------
+        code : str
+            Dedented as `write` does.
+        env, timeout
+            As for `run`.
+        python : str or Path, optional
+            The interpreter, for example what `environment` returned; this process's own when left out.
+
+        Returns
+        -------
+        str
+            What it printed, as for `run`.
+
+        Raises
+        ------
+        Exception
+            Where the code ends with an exception of a built-in type (`ImportError`, `OSError`), one of the same type
+            with the same message. Its `output`, as that of a `LabError`, holds the whole traceback.
+        LabError
+            Where the type is no built-in (the text then begins with `module.Type: message`), the exit status is not 0,
+            the process was ended by a signal, or its time was up.
+        """
+        with tempfile.NamedTemporaryFile(dir=self._place if self._finalizer.alive else None) as report:
+            runner = _RUNNER % (_dedented(code), report.name)
+            returncode, output = self._run([os.fspath(python or sys.executable), "-c", runner], env, timeout)
+            raised = report.read().decode()
+        if returncode is not None and raised:
+            error = _rebuilt(raised)
+            error.output, error.returncode = output, returncode
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"The fresh process printed:\n{output}")
+            raise error
+        if returncode != 0:
+            raise _failure("python", returncode, output, timeout)
+        return output
+
+    def environment(self, *requirements: str, name: str = "venv", system_site_packages: bool = False) -> Path:
+        """Make a virtual environment in the lab, and install into it.
+
+        Parameters
+        ----------
+        *requirements : str
+            As `pip install` takes them. Without any, no network is needed.
+        name : str
+            Of its folder in the lab.
+        system_site_packages : bool
+            Whether it sees the packages of the interpreter below; where this process runs in a virtual environment,
+            those are not the packages that this process sees.
+
+        Returns
+        -------
+        Path
+            Its Python, for `python` and `run`.
+
+        Raises
+        ------
+        LabError
+            Where `venv` or `pip` fails.
+        """
+        folder = self / name
+        options = ["--system-site-packages"] if system_site_packages else []
+        self.run(sys.executable, "-m", "venv", *options, folder, timeout=_INSTALL_SECONDS)
+        python = folder / "bin" / "python"
+        if requirements:
+            install = ("-m", "pip", "install", "--disable-pip-version-check", *requirements)
+            self.run(python, *install, timeout=_INSTALL_SECONDS)
+        return python
+
+    def hide(self, text: str) -> str:
+        """Return `text` with the lab's folder as `<lab>`, `sys.prefix` as `<env>` and the home folder as `~`.
+
+        So an output that is stored is the same on every run. The folders of a system (`/`, `/usr`, `/usr/local`) stay
+        as they are, and the folders of other labs of this process are `<lab>` too.
+        """
+        return _hide(text)
+
+    def close(self) -> None:
+        """Remove the folder; a second time does nothing."""
+        self._finalizer()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "Lab()" if self._finalizer.alive else "Lab(closed)"
+
+    def _run(self, command: list[str], env: Mapping | None, timeout: float) -> tuple[int | None, str]:
+        """Return exit status (None when the time was up, 127 when it cannot be started) and output.
+
+        Output goes to a file: a pipe would stay open as long as anything that the command left running.
+        """
+        folder = self / ""  # refuses a closed lab
+        with tempfile.TemporaryFile() as out:
+            options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": subprocess.STDOUT}
+            try:
+                child = subprocess.Popen(command, cwd=folder, env=_environ(env), start_new_session=True, **options)
+            except OSError as error:
+                return 127, _hide(str(error))
+            try:
+                returncode = child.wait(timeout)
+            except BaseException as error:  # the time is up, or the reader interrupts
+                _kill_group(child)
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
+                returncode = None
+            out.seek(0)
+            return returncode, _hide(out.read().decode(errors="replace").rstrip("\n"))
+
+
+# Runs code as `python -c` would: as `__main__`, with the same sys.argv and sys.path. It imports nothing but sys, since
+# the lab's folder comes first and may hold a json.py. Both fields are ASCII literals, so no locale can garble them.
+_RUNNER = """\
+import sys
+runner, sys.modules["__main__"] = sys.modules["__main__"], type(sys)("__main__")
+try:
+    exec(compile(%a, "<code>", "exec"), vars(sys.modules["__main__"]))
+except SystemExit:
+    raise
+except BaseException as error:
+    kind = type(error)
+    made = error.__reduce__()[1:] if kind.__module__ == "builtins" else ()
+    with open(%a, "w") as report:
+        report.write(ascii((kind.__module__, kind.__qualname__, str(error), ascii(made))))
+    error.__traceback__ = error.__traceback__.tb_next
+    sys.excepthook(kind, error, error.__traceback__)
+    sys.exit(1)
+"""
+
+
+def _rebuilt(raised: str) -> Exception:
+    """Return the exception that the runner reported: arguments and attributes too where they are literals."""
+    module, name, message, made = ast.literal_eval(raised)
+    kind = getattr(builtins, name, None) if module == "builtins" else None
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with contextlib.suppress(Exception):
+            arguments, *state = ast.literal_eval(made)
+            error = kind(*arguments)
+            if state:
+                error.__setstate__(state[0])
+            if str(error) == message:
+                return error
+        with contextlib.suppress(TypeError):  # UnicodeDecodeError and ExceptionGroup take more than a message
+            return kind(_Said(message))
+    name = name if module == "builtins" else f"{module}.{name}"
+    return LabError(f"{name}: {message}" if message else name)
+
+
+class _Said(str):
+    """A message that a KeyError does not quote."""
+
+    __repr__ = str.__str__
+
+
+def _failure(command: str, returncode: int | None, output: str, timeout: float) -> LabError:
+    if returncode is None:
+        end = f"did not end within {timeout:g} s and was killed"
+    elif returncode < 0:
+        known = {int(number): number.name for number in signal.Signals}
+        end = f"was ended by {known.get(-returncode, f'signal {-returncode}')}"
+    else:
+        end = f"ended with exit code {returncode}"
+    lines = output.splitlines()[-_TAIL:]
+    return LabError("\n".join([f"`{command}` {end}" + ":" * bool(lines), *lines]), output, returncode)
+
+
+def _environ(changes: Mapping | None) -> dict[str, str]:
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    forced = {"FORCE_COLOR": None, "CLICOLOR_FORCE": None}  # ipykernel sets both in every notebook
+    for name, value in {**forced, **(changes or {})}.items():
+        if value is None:
+            environ.pop(name, None)
+        else:
+            environ[name] = os.fspath(value)
+    return environ
+
+
+def _kill_group(child: subprocess.Popen) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in a driver call, it survives SIGKILL
+        child.wait(5)
+
+
+def _dedented(text: str) -> str:
+    return textwrap.dedent(text.removeprefix("\n"))
+
+
+def _shown(error: BaseException) -> str:
+    """Return the error as it should be read: long lines wrapped between words, a long message cut in its middle."""
+    kind, message = type(error).__name__, _hide(str(error))
+    lines = []
+    for line in (f"{kind}: {message}" if message else kind).splitlines():
+        indent = line[: len(line) - len(line.lstrip())] + "    "
+        long = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
+        lines += textwrap.wrap(line, _WIDTH, **long) if len(line) > _WIDTH else [line]
+    left_out = len(lines) - _FIRST - _LAST
+    if left_out > 1:
+        lines[_FIRST:-_LAST] = [f"[{left_out} lines left out]"]
+    return "\n".join(lines).encode(errors="backslashreplace").decode()
+
+
+def _hide(text: str) -> str:
+    names = dict.fromkeys(_folders, "<lab>")
+    for place, name in ((sys.prefix, "<env>"), (os.environ.get("HOME"), "~")):
+        for form in {Path(place), Path(place).resolve()} if place else ():
+            if str(form) not in ("/", "/usr", "/usr/local"):
+                names.setdefault(str(form), name)
+    if not names:
+        return text
+    # A whole path and no part of a longer one: /root in "-L/root/lib" and "in /root.", not in /opt/root or /root2.
+    places = "|".join(re.escape(place) for place in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.]{{2}})(?:{places})(?![\w-]|\.\w)", lambda found: names[found[0]], text)
+
+
+def _claim() -> tuple[Path, int]:
+    """Make a folder and lock it for as long as this process lives or the lab does."""
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
+        lock = _lock(place)
+        if lock is not None:  # else a sweep was faster
+            return place, lock
+
+
+def _lock(place: Path) -> int | None:
+    """Return an open lock on a lab's folder, None where somebody holds it or the folder has gone.
+
+    The kernel drops the lock when its last holder ends, however it ends. A process id would not do: it is used again,
+    and in a /tmp that containers share it means another process.
+    """
+    path = place / "lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
+    held = False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = os.path.samestat(os.fstat(lock), path.stat())  # not one that was removed in between
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        if not held:
+            os.close(lock)
+    return lock if held else None
+
+
+def _sweep() -> None:
+    """Remove what killed processes of this user left."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            facts = place.lstat()
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+                lock = _lock(place)
+                if lock is not None:
+                    _remove(place, lock, os.getpid())
+
+
+def _remove(place: Path, lock: int, owner: int) -> None:
+    if os.getpid() != owner:  # a forked child ends with a copy of the lab, which is not its own
+        return
+    for folder, names, _ in os.walk(place):
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    path.chmod(0o700)  # a lab may have made it read-only
+    shutil.rmtree(place, ignore_errors=True)
+    os.close(lock)
