@@ -18,6 +18,7 @@ from pathlib import Path
 
 from helpers.teaching.images import palette_png
 from helpers.teaching.lanes import LANES, NotebookError, lane_of
+from helpers.teaching.pairs import differs_from_its_text, write_pair, write_whole
 from helpers.teaching.results import fill, read_results, results_file
 from helpers.teaching.stamps import fingerprint
 
@@ -92,7 +93,7 @@ def execute(path, lane, commit=None, timeout=900, progress=None):
         **report,
     }
     _write_results(path, results)
-    _write_pair(notebook, path)
+    write_pair(notebook, path)
     fill_numbers(path)
     return meta["lanes"][lane]
 
@@ -122,7 +123,7 @@ def fill_numbers(path):
         before = path.read_text(encoding="utf-8")
         after = fill(before, path)
         if after != before:
-            _replace(path, after)
+            write_whole(path, after)
         return after != before
     notebook = _read_pair(path)
     changed = False
@@ -130,19 +131,18 @@ def fill_numbers(path):
         if cell.cell_type == "markdown" and (filled := fill(cell.source, path)) != cell.source:
             cell.source, changed = filled, True
     if changed:
-        _write_pair(notebook, path)
+        write_pair(notebook, path)
     return changed
 
 
 def _read_pair(path):
-    import jupytext
+    import nbformat
 
     if path.suffix != ".ipynb" or not path.is_file():
         raise NotebookError(f"{path}: expected the .ipynb of a chapter")
-    notebook, text = jupytext.read(path), path.with_suffix(".py")
-    if not text.is_file() or jupytext.writes(notebook, fmt="py:percent") != text.read_text(encoding="utf-8"):
-        raise NotebookError(f"{path}: differs from {text.name}. Run jupytext --sync {path} first.")
-    return notebook
+    if differs_from_its_text(path):
+        raise NotebookError(f"{path}: differs from {path.stem}.py. Run jupytext --sync {path} first.")
+    return nbformat.read(path, 4)
 
 
 def _run(notebook, path, lane, timeout, progress):
@@ -194,27 +194,12 @@ def _compact(output):
     return output
 
 
-def _write_pair(notebook, path):
-    import jupytext
-    import nbformat
-
-    _replace(path, nbformat.writes(notebook) + "\n")
-    _replace(path.with_suffix(".py"), jupytext.writes(jupytext.read(path), fmt="py:percent"))
-
-
 def _write_results(path, results):
     kept = {lane: table for lane, table in sorted(results.items()) if table}
     if kept:
-        _replace(results_file(path), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+        write_whole(results_file(path), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     else:
         results_file(path).unlink(missing_ok=True)
-
-
-def _replace(path, text):
-    """Write beside the place, then rename: a file is the old one or the new one, never half."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _commit(folder):

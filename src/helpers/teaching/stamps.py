@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.teaching.lanes import lane_of
+from helpers.teaching.pairs import differs_from_its_text
 from helpers.teaching.results import read_results, wrong_numbers
 
 __all__ = ["Staleness", "fingerprint", "stale"]
@@ -41,9 +42,10 @@ def stale(path):
     import nbformat
 
     notebook = nbformat.read(path, 4)
+    pair = (f"differs from {path.stem}.py: run jupytext --sync {path}",) if differs_from_its_text(path) else ()
     meta = notebook.metadata.get("workbook")
     if not meta or meta.get("home") not in meta.get("lanes", {}):
-        return Staleness(path, ("no stamp: run workbook execute",), ())
+        return Staleness(path, (*pair, "no stamp: run workbook execute"), ())
     used = {lane_of(cell) for cell in notebook.cells} - {None} | {meta["home"]}
     reasons = [f"lane {lane}: never executed" for lane in sorted(used - set(meta["lanes"]))]
     modules = []
@@ -53,7 +55,7 @@ def stale(path):
         changed = [name for name, digest in stamp["modules"].items() if _module_hash(name) != digest]
         modules += [f"lane {lane}: {name} changed since" for name in changed]
     prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return Staleness(path, (*reasons, *wrong_numbers(prose, path)), tuple(modules))
+    return Staleness(path, (*pair, *reasons, *wrong_numbers(prose, path)), tuple(modules))
 
 
 _CHANGED = {
