@@ -206,7 +206,7 @@ before, eeg = pick_canonical(raw), average_reference(raw)
 blink = slice(round(1716.2 * 200), round(1719.2 * 200))
 seconds = eeg.times[blink]
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels above each other, potential in microvolts against three seconds of time. Top: Fp1, next to the eyes, rises to some 350 microvolts for a fifth of a second in a blink, alike with the file's reference and with the average reference. Bottom, on a finer scale: O1 at the back of the head shows no blink with the file's reference, and with the average reference a dip of some 70 microvolts at the same moment."}}
+# %% mystnb={"image": {"alt": "Two panels above each other, potential in microvolts against three seconds of time. Top: Fp1, next to the eyes, rises to some 350 microvolts for a fifth of a second in a blink, alike with the file's reference and with the average reference. Bottom, on a finer scale: O1 at the back of the head shows no blink with the file's reference, and with the average reference a dip of some 70 microvolts at the same moment."}} tags=["hide-input"]
 with style():
     figure, panels = plt.subplots(
         2, 1, figsize=(9, 4.4), sharex=True, layout="constrained"
@@ -255,7 +255,7 @@ from helpers.eeg import line_frequency
 line = line_frequency(eeg)  # Hz; not shown yet
 clean = eeg.copy().notch_filter(line, verbose="error")
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Power spectral density of Cz on a logarithmic axis against frequency from 1 to 99 hertz. The density falls from low to high frequencies. Before the notch a narrow peak stands at 60 hertz, more than ten times higher than its neighborhood; after the notch there is a narrow gap in its place, and the two curves are the same everywhere else."}}
+# %% mystnb={"image": {"alt": "Power spectral density of Cz on a logarithmic axis against frequency from 1 to 99 hertz. The density falls from low to high frequencies. Before the notch a narrow peak stands at 60 hertz, more than ten times higher than its neighborhood; after the notch there is a narrow gap in its place, and the two curves are the same everywhere else."}} tags=["hide-input"]
 from scipy.signal import welch
 
 with style():
@@ -306,7 +306,7 @@ thinned = eeg.get_data(picks="Cz")[0, ::2] * 1e6
 slower = eeg.copy().resample(100, method="polyphase", verbose="error")
 resampled = slower.get_data(picks="Cz")[0] * 1e6
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Power spectral density of Cz from 1 to 49 hertz on a logarithmic axis, for two ways to 100 samples a second. Where every second sample was taken, a sharp peak stands at 40 hertz, some ten times above its neighborhood, and the whole curve lies higher from 20 hertz on. Where the recording was resampled with a filter there is no peak."}}
+# %% mystnb={"image": {"alt": "Power spectral density of Cz from 1 to 49 hertz on a logarithmic axis, for two ways to 100 samples a second. Where every second sample was taken, a sharp peak stands at 40 hertz, some ten times above its neighborhood, and the whole curve lies higher from 20 hertz on. Where the recording was resampled with a filter there is no peak."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
     for signal, color, width, kind in [
@@ -486,7 +486,7 @@ robust = (
 ) / 1.349  # the standard deviation, were the samples normal
 ordinary = samples.std(axis=1)
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "For each of the 19 channels, two marks on an axis in microvolts: the ordinary standard deviation and the robust one. The robust ones lie between some 12 and 25 microvolts on all channels. The ordinary ones lie a little above, but at Fp1 and Fp2, next to the eyes, more than twice as high."}}
+# %% mystnb={"image": {"alt": "For each of the 19 channels, two marks on an axis in microvolts: the ordinary standard deviation and the robust one. The robust ones lie between some 12 and 25 microvolts on all channels. The ordinary ones lie a little above, but at Fp1 and Fp2, next to the eyes, more than twice as high."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 3.4), layout="constrained")
     places = np.arange(19)
@@ -720,9 +720,9 @@ record(relative_difference=difference, speedup=mne_seconds / again_seconds)
 
 # %% [markdown]
 # On the machine that stored this page, <span data-result="hours:g">24</span> hours took MNE
-# <span data-result="mne_seconds:.0f">18</span> s on the CPU and <span data-result="device_seconds:.2f">0.04</span> s on the
-# device, <span data-result="speedup:.0f">422</span> times faster, after a copy of
-# <span data-result="copy_seconds:.2f">0.36</span> s. On two CPU cores,
+# <span data-result="mne_seconds:.0f">24</span> s on the CPU and <span data-result="device_seconds:.2f">0.07</span> s on the
+# device, <span data-result="speedup:.0f">345</span> times faster, after a copy of
+# <span data-result="copy_seconds:.2f">0.39</span> s. On two CPU cores,
 # <span data-result="cpu/hours:g">1</span> hour took MNE <span data-result="cpu/mne_seconds:.2f">2.38</span> s and the same code
 # as above <span data-result="cpu/device_seconds:.2f">1.51</span> s.
 #

@@ -5,15 +5,17 @@
 - The API page documents the tree that is being built, not an installed copy, and shows the arguments of a class whose
   base is mocked.
 - The list of references is a list to a screen reader too.
-- A chapter shows its stamps: which machine, versions, commit and day its stored outputs come from.
+- A chapter can be launched locally too: the menu under the rocket says how.
+- A chapter opens with a card of what it takes (`chapter_card`), and a measured number says where it comes from
+  (`measured_numbers`).
 """
 
-import html
 import inspect
-import json
 import sys
 from pathlib import Path
 
+from chapter_card import show_card
+from measured_numbers import name_origins
 from sphinx.util.inspect import stringify_signature
 
 
@@ -36,32 +38,19 @@ def name_list_items(app, pagename, templatename, context, doctree):
         context["body"] = context["body"].replace(' role="doc-biblioentry"', ' role="listitem"')
 
 
-def show_stamps(app, pagename, templatename, context, doctree):
-    """Put a chapter's stamps under its title; a chapter without one says so."""
-    path = Path(app.srcdir) / f"{pagename}.ipynb"
-    if not context.get("body") or not path.is_file():
-        return
-    stamps = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("workbook", {})
-    rows = "".join(stamp_row(lane, stamp, stamps["home"]) for lane, stamp in sorted(stamps.get("lanes", {}).items()))
-    rows = rows or "<li>Outputs without a stamp: nobody knows what made them.</li>"
-    box = f'<aside class="wb-stamps" aria-label="Where the outputs come from"><ul>{rows}</ul></aside>'
-    context["body"] = context["body"].replace("</h1>", f"</h1>\n{box}", 1)
-
-
-def stamp_row(lane, stamp, home):
-    """One line for one lane of a chapter."""
-    what = "Outputs" if lane == home else f"Outputs of the cells for {lane.upper()} alone"
-    versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items())
-    driver = f", driver {stamp['driver']}" if stamp.get("driver") else ""
-    took = f"{stamp['seconds']:.0f} s, at most {stamp['peak_mib'] / 1024:.1f} GiB of memory"
-    if stamp.get("peak_gpu_mib"):
-        took += f" and {stamp['peak_gpu_mib'] / 1024:.1f} GiB of GPU memory"
-    facts = f"{stamp['device']}{driver}; {versions}; {took}; commit {stamp['commit']}, {stamp['date']}"
-    return f"<li><strong>{what}</strong> from {html.escape(facts)}</li>"
+def offer_local_run(app, pagename, templatename, context, doctree):
+    """Put "Run locally" beside Colab in the launch menu, which the theme gives to chapters alone."""
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            url = context["pathto"]("book/how_to_use") + "#run-locally"
+            tooltip = "How to run this chapter on your own machine"
+            group["buttons"].append(
+                {"type": "link", "text": "Run locally", "tooltip": tooltip, "icon": "fas fa-laptop-code", "url": url}
+            )
 
 
 def document_this_tree(app):
-    """Put `src/` of the tree under build first on the import path, for autodoc."""
+    """Put `src/` of the tree under build first on the import path, for autodoc and for the prices of the card."""
     sys.path.insert(0, str(Path(app.srcdir) / "src"))
 
 
@@ -79,5 +68,7 @@ def setup(app):
     app.connect("autodoc-process-signature", show_init_arguments)
     app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its own
     app.connect("html-page-context", name_list_items)
-    app.connect("html-page-context", show_stamps)
+    app.connect("html-page-context", show_card)
+    app.connect("html-page-context", offer_local_run, priority=900)  # after the theme has made its menu
+    app.connect("doctree-read", name_origins)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -154,6 +154,40 @@ def test_every_chapter_and_page_is_there(book):
     assert [name for name in named if not (html / f"{name}.html").exists()] == []
 
 
+STATE = {True: "here", False: "to come"}
+
+
+def wrong_states(pages, drawing, chapters):
+    """Chapters whose state on a map, in a Markdown table or in the drawing of a part, is not the true one."""
+    rows = [(page.name, *row) for page in pages for row in re.findall(ROW, page.read_text(encoding="utf-8"), re.M)]
+    rows += [(drawing.name, *row) for row in re.findall(BAND, drawing.read_text(encoding="utf-8"), re.S)]
+    return [f"{name}: {number} is {state}" for name, number, state in rows if state != STATE[number in chapters]]
+
+
+ROW = r"^\| \[?(\d\d) .*\| (here|to come) \|$"
+BAND = r'data-chapter="(\d\d)" data-state="([^"]+)"'
+
+
+def test_a_map_says_truly_what_is_here():
+    chapters = {path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")}
+    maps = [ROOT / "book" / "intro.md", *(ROOT / "book").glob("part_*.md")]
+    drawing = ROOT / "book" / "_static" / "eeg_path.svg"
+    assert wrong_states(maps, drawing, chapters) == []
+    none, all_of_them = set(), {f"{number:02d}" for number in range(15)}
+    assert "intro.md: 00 is here" in wrong_states(maps, drawing, none)
+    assert "eeg_path.svg: 12 is to come" in wrong_states(maps, drawing, all_of_them)
+    assert len(wrong_states(maps, drawing, none) + wrong_states(maps, drawing, all_of_them)) >= 23  # every row is read
+
+
+def test_the_drawing_of_the_path_shows_its_states():
+    drawing = (ROOT / "book" / "_static" / "eeg_path.svg").read_text(encoding="utf-8")
+    bands = re.findall(BAND + r">(.*?)</text>\s*<g", drawing, re.S)
+    assert len(bands) == 4
+    for number, state, words in bands:
+        assert f">{number}</text>" in words
+        assert words.endswith(f">{state}")
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_the_book_keeps_the_rule(book, rule):
     _, html = book
