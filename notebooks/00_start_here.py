@@ -35,9 +35,8 @@
 # %% tags=["remove-cell"]
 import importlib.util
 
-if (
-    importlib.util.find_spec("helpers") is None
-):  # on Colab; where the workbook is installed nothing happens
+# On Colab this installs the workbook. Where it is installed already, nothing happens.
+if importlib.util.find_spec("helpers") is None:
     from IPython import get_ipython
 
     repository = "git+https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
@@ -211,7 +210,8 @@ import torch
 from helpers.detection import load_detector
 from helpers.models import parameters_by_stage
 
-model, name = load_detector()
+SEED = 0
+model, name = load_detector(seed=SEED)
 print(name)
 for stage, count in parameters_by_stage(model).items():
     print(f"{stage:8s} {count:12,d}")

@@ -93,7 +93,8 @@ def certificate(chapter, lanes):
         took = f"{stamp['seconds']:.0f} s, at most {gib(stamp['peak_mib'])} of memory"
         if stamp.get("peak_gpu_mib"):
             took += f" and {gib(stamp['peak_gpu_mib'])} of GPU memory"
-        made = f"commit {stamp['commit']}, {stamp['date']}"
+        seeds = f"seed {', '.join(map(str, stamp['seed']))}; " if stamp.get("seed") else ""
+        made = f"{seeds}commit {stamp['commit']}, {stamp['date']}"
         yield f"{run}: {stamp['device']}{driver}; {versions}; {took}; {made}."
     yield from (price_note(stamp) for lane, stamp in lanes if lane == "gpu" and price_of(stamp))
 

@@ -108,6 +108,13 @@ def lanes_that_ci_would_run(notebook):
     return [cell.source for cell in cells if "skip-execution" not in cell.metadata.tags]
 
 
+def unnamed_seeds(notebook):
+    """Random numbers in a chapter that names no SEED, which the stamp would carry."""
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    drawn = re.findall(r"default_rng\([^)]*\)|manual_seed|\brandn?\(|load_detector\([^)]*\)|synthetic\(", code)
+    return [] if re.search(r"^SEEDS? = ", code, re.M) else drawn
+
+
 def typed_numbers(text):
     """Measured numbers that somebody typed into prose: outside code, spans of results, and paragraphs with a source.
 
@@ -131,6 +138,7 @@ RULES = [
     missing_exercises,
     wrong_install_cell,
     lanes_that_ci_would_run,
+    unnamed_seeds,
 ]
 
 
@@ -266,6 +274,7 @@ def without_outputs(notebook):
         (wrong_install_cell, edit(1, f"@v{PROJECT['version']}\"'", "\"'")),
         (wrong_install_cell, edit(1, f"@v{PROJECT['version']}", "@v0.0.9")),
         (wrong_install_cell, edit(1, 'find_spec("helpers") is None', "True")),
+        (unnamed_seeds, lambda nb: nb.cells[2].update(source="np.random.default_rng(0)")),
         (lanes_that_ci_would_run, lambda nb: nb.cells[-1].metadata.update(tags=["lane:gpu"])),
     ],
 )

@@ -53,6 +53,14 @@ def edit(path, change):
     write(path, notebook)
 
 
+@pytest.mark.parametrize(
+    ("line", "seed"), [("SEED = 7", [7]), ("SEEDS = range(2)", [0, 1]), ("SEED, SEEDS = 1, [4, 5]", [4, 5]), ("", None)]
+)
+def test_the_seed_is_in_the_stamp(chapter, line, seed):
+    edit(chapter, lambda notebook: notebook.cells[0].update(source=notebook.cells[0].source + "\n" + line))
+    assert execute(chapter, "cpu")["seed"] == seed
+
+
 def test_home_lane_stores_shared_cells_and_its_own(chapter):
     stamp = execute(chapter, "cpu")
     assert texts(chapter) == ["", "cpu only both", "end 1.0"]
