@@ -78,14 +78,8 @@ device
 from helpers.eeg import load
 
 raw = load("absence")
-print(
-    len(raw.ch_names),
-    "channels,",
-    raw.info["sfreq"],
-    "Hz,",
-    round(raw.times[-1] / 60, 1),
-    "minutes",
-)
+print(len(raw.ch_names), "channels,", raw.info["sfreq"], "Hz")
+print(f"{raw.times[-1] / 60:.1f} minutes")
 
 # %% [markdown]
 # That is an [MNE](https://mne.tools) `Raw` object, so everything you know of MNE works on it. A technician and a
@@ -182,10 +176,8 @@ from helpers.eeg import window_starts, windows
 starts = window_starts(samples.shape[1], stride=STRIDE)
 views = windows(samples, stride=STRIDE)
 print(len(views), "windows of", views[0].shape)
-print(
-    "same memory as the recording:",
-    all(np.shares_memory(view, samples) for view in views),
-)
+shared = all(np.shares_memory(view, samples) for view in views)
+print("same memory as the recording:", shared)
 
 # %% [markdown]
 # None. Each window is a view: a start and a length, not a copy. Chapter 10 builds a data set of many recordings on this.
@@ -228,11 +220,8 @@ model.to(device)
 with torch.inference_mode():
     logits = model(batch)  # (1, 15360)
 print(tuple(batch.shape), "->", tuple(logits.shape))
-print(
-    "probabilities from",
-    *(f"{p:.3f}" for p in torch.sigmoid(logits).aminmax()),
-    sep="  ",
-)
+lowest, highest = torch.sigmoid(logits).aminmax()
+print(f"probabilities from {lowest:.3f} to {highest:.3f}")
 
 # %% [markdown]
 # The range is narrow: a network that has learned nothing commits to nothing. Now every window. `fuse_for_inference`

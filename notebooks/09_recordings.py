@@ -56,14 +56,8 @@ from helpers.eeg import load
 from helpers.teaching import COLORS, explore, record, style
 
 raw = load("absence")
-print(
-    len(raw.ch_names),
-    "channels,",
-    raw.info["sfreq"],
-    "Hz,",
-    round(raw.times[-1] / 60, 1),
-    "minutes",
-)
+print(len(raw.ch_names), "channels,", raw.info["sfreq"], "Hz")
+print(f"{raw.times[-1] / 60:.1f} minutes")
 
 # %% [markdown]
 # The recording of chapter 00: a routine EEG of one child, three marked absence seizures, from
@@ -239,9 +233,7 @@ plt.show()
 # %%
 common = eeg.get_data().sum(axis=0)
 rank = np.linalg.matrix_rank(eeg.get_data()[:, :2000])
-print(
-    f"their sum is at most {np.abs(common).max() * 1e6:.0e} µV, their rank {rank}"
-)
+print(f"the sum is at most {np.abs(common).max() * 1e6:.0e} µV, the rank {rank}")
 
 # %% [markdown]
 # ## The hum of the mains

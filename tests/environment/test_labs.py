@@ -98,19 +98,16 @@ def test_an_interrupt_passes_unless_it_is_expected(error):
         raise error("stop")
 
 
-def test_a_long_message_is_wrapped_between_words_and_cut_in_its_middle(capsys):
-    symbol = "_ZN3c106detail14" + "torchCheckFail" * 12
+def test_a_message_of_many_lines_is_cut_in_its_middle(capsys):
+    first = f"undefined symbol: _ZN3c106detail14{'torchCheckFail' * 12} in {'a library ' * 15}"  # a line stays a line
     rows = [f"row {row}" for row in range(57)]
     with expect_error(RuntimeError, match="torchCheckFail"):
-        raise RuntimeError("\n".join([f"undefined symbol: {symbol} in {'a library ' * 15}", "    ^~~~~ here", *rows]))
+        raise RuntimeError("\n".join([first, "    ^~~~~ here", *rows]))
     printed = capsys.readouterr().out.splitlines()
+    assert printed[:3] == [f"RuntimeError: {first}", "    ^~~~~ here", "row 0"]
+    assert printed[-1] == "row 56"
     assert len(printed) == 25
-    assert any(line.strip() == symbol for line in printed)
-    assert "    ^~~~~ here" in printed
-    assert "row 0" in printed
-    assert "row 56" in printed
     assert "row 30" not in printed
-    assert max(len(line) for line in printed if symbol not in line) <= 100
     left_out = [int(line.split()[0][1:]) for line in printed if line.endswith("lines left out]")]
     assert left_out == [57 - sum(line.startswith("row") for line in printed)]
 

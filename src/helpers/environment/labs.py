@@ -29,7 +29,7 @@ except ImportError:  # Windows, where this package still has to import
     fcntl = None
 
 _PREFIX = "workbook-lab-"
-_WIDTH, _FIRST, _LAST = 100, 12, 12  # of a message as it is shown: columns, and lines kept from each end
+_FIRST, _LAST = 12, 12  # lines of a message that are shown, from each end
 _TAIL = 15  # lines of output that a LabError repeats
 _INSTALL_SECONDS = 1800.0
 _folders: list[str] = []  # of every lab of this process: an error may outlive the lab that it came from
@@ -410,13 +410,9 @@ def _dedented(text: str) -> str:
 
 
 def _shown(error: BaseException) -> str:
-    """Return the error as it should be read: long lines wrapped between words, a long message cut in its middle."""
+    """Return the error as it should be read: a message of many lines is cut in its middle."""
     kind, message = type(error).__name__, _hide(str(error))
-    lines = []
-    for line in (f"{kind}: {message}" if message else kind).splitlines():
-        indent = line[: len(line) - len(line.lstrip())] + "    "
-        long = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
-        lines += textwrap.wrap(line, _WIDTH, **long) if len(line) > _WIDTH else [line]
+    lines = (f"{kind}: {message}" if message else kind).splitlines()
     left_out = len(lines) - _FIRST - _LAST
     if left_out > 1:
         lines[_FIRST:-_LAST] = [f"[{left_out} lines left out]"]
