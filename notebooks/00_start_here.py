@@ -15,8 +15,10 @@
 # %% [markdown]
 # # Start here
 #
-# In this chapter a real clinical EEG goes through the whole path once: from a file to 19 channels, through a
-# bidirectional Mamba-2 network, to events and a score. Later chapters take each step apart.
+# An epileptic seizure shows in the EEG, the voltages on the scalp. A *seizure detector* reads a recording and says when
+# there was one. In this chapter a real clinical EEG goes through the whole path once: from a file to 19 channels, through
+# a bidirectional Mamba-2 network, to a score for every second, to events, and to a count of what was found and what was
+# a false alarm. Later chapters take each step apart.
 #
 # **You will**
 #
@@ -26,11 +28,11 @@
 # - run all of them through the detector, on whatever device is there;
 # - meet a baseline with a single feature that beats the network, and say why that proves little.
 #
-# **You need** Python and the basics of PyTorch. No EEG, no state space models: words are explained as they come, and
-# the [glossary](../book/glossary.md) has them all.
+# **You need** Python and the basics of PyTorch. No EEG, no state space models: words are explained as they come, and the
+# [glossary](../book/glossary.md) keeps them.
 #
-# The network here is *untrained*. That is on purpose: this chapter is about the path, and an untrained network is the
-# best test of whether you believe a score that you should not believe.
+# The network here is *untrained*. That is on purpose. This chapter is about the path, and an untrained network makes the
+# best test: whatever score it gets, you know that it has learned nothing.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -56,8 +58,9 @@ for verdict in report.verdicts:
     print(f"{verdict.name:20s} {verdict.answer:8s} {verdict.reason}")
 
 # %% [markdown]
-# The first line has to say *yes*. If it does not, run `workbook preflight` in a terminal (after
-# `source .venv/bin/activate`, where `make` installed it): it prints what to do.
+# The first line has to say *yes*: that is all this chapter needs. The others are about building the book, the tests, and
+# the official Mamba kernels, which no chapter requires. Where the first says *no*, run `workbook preflight` in a terminal
+# and it prints what to do. (If `make` installed it, say `source .venv/bin/activate` first.)
 #
 # Everything below runs on one device. A GPU is used if PyTorch finds one.
 
@@ -82,16 +85,22 @@ print(len(raw.ch_names), "channels,", raw.info["sfreq"], "Hz")
 print(f"{raw.times[-1] / 60:.1f} minutes")
 
 # %% [markdown]
-# That is an [MNE](https://mne.tools) `Raw` object, so everything you know of MNE works on it. A technician and a
-# physician left marks in the recording. Some of them:
+# That is a `Raw` object of [MNE](https://mne.tools), the library that most people in Python read EEG with. It holds the
+# samples, the names of the channels, and the marks that a technician and a physician left. Here are the marks around two
+# of the seizures:
 
 # %%
-for mark in list(raw.annotations)[-42:-30]:
-    print(f"{mark['onset']:8.1f} s  {mark['description']}")
+for mark in raw.annotations:
+    if 1376 < mark["onset"] < 1430 and mark["duration"] == 0:
+        print(f"{mark['onset']:8.1f} s  {mark['description']}")
 
 # %% [markdown]
-# HV is hyperventilation: the boy breathes deeply for three minutes, which is known to provoke absence seizures. Three of
-# them were marked. `seizures` gives each as onset and end, in seconds.
+# HV is hyperventilation: the boy breathes deeply for three minutes, which is known to provoke absence seizures. `SZ START`
+# and `SZ END` enclose one. He stops blowing; he is told the number eleven, and later cannot recall it. An absence is short
+# and quiet, and while it lasts the child is not there.
+#
+# Three were marked. `seizures` gives each as onset and end, in seconds. (Such marks are made by eye: good to about a
+# second.)
 
 # %%
 from helpers.eeg import seizures
@@ -104,19 +113,20 @@ for onset, end in marked:
 # ## Nineteen channels, in a fixed order
 #
 # The file has more channels than a detector needs: ears, eyes, heart, markers. The international 10-20 system names 19
-# electrodes on the scalp. Files spell them in many ways (`EEG Fp1`, `FP1-REF`, `T7` for `T3`), so channels are taken by
-# name, never by position.
+# electrodes on the scalp. A network knows a channel by its row alone, so the rows have to stand in one order, always. Files
+# spell the names in many ways (`EEG Fp1`, `FP1-REF`, `T7` for `T3`), so each is looked up by its name.
 
 # %%
 from helpers.eeg import CANONICAL, average_reference
 
 eeg = average_reference(raw)
-print(" ".join(raw.ch_names[:6]), "…")
+print(", ".join(raw.ch_names[:6]), "…")
 print(" ".join(CANONICAL))
 
 # %% [markdown]
 # `average_reference` picks the 19, puts them in the order above, and subtracts their mean at each instant. A voltage is
-# always a difference; now each channel is the difference from the average of all.
+# always a difference; now each channel is the difference from the average of all. (`eeg` is for looking at; the network's
+# input is made from `raw` further below.)
 #
 # **Guess before you look at the next figure.** An absence seizure is a few seconds in which the child stops, stares and
 # does not answer. What will the EEG look like: flat, faster and smaller, or slower and larger?
@@ -133,26 +143,28 @@ with style():
     for row, trace in enumerate(part.get_data() * 1e6):
         axes.plot(
             part.times + onset - 6,
-            trace - 400 * row,
+            trace - 600 * row,
             color=COLORS["ink"],
             linewidth=0.7,
         )
     axes.axvspan(onset, end, color=COLORS["marked"], alpha=0.2, linewidth=0)
-    axes.set_yticks([-400 * row for row in range(6)], part.ch_names)
-    axes.set_xlabel("time (s); one step on the y axis is 400 µV")
+    axes.set_yticks([-600 * row for row in range(6)], part.ch_names)
+    axes.set_xlabel("time (s); one step on the y axis is 600 µV")
     axes.set_title("Where the shading begins, a seizure was marked")
 plt.show()
 
 # %% [markdown]
-# Slower and larger: about three waves a second, each with a spike, on every channel at once. Neurologists call it
-# generalized 3 Hz spike-and-wave. Keep the *three a second* in mind.
+# Slower and larger: about three waves a second, most of them led by a spike, on all channels at once, until they fade out.
+# Neurologists call it generalized 3 Hz spike-and-wave. Keep the *three a second* in mind. (The fuzz on T4, near the jaw, is
+# muscle.)
 
 # %% [markdown]
 # ## From volts to the network's input
 #
-# `preprocess` does five things, and chapter 09 plots each: average reference; a notch, which takes out the hum of the
-# mains (60 Hz here); a band-pass, which takes out what is slower than 0.5 Hz; resampling to 256 Hz; and scaling of each
-# channel by its own spread.
+# `preprocess` does five things, and [chapter 09](09_recordings.ipynb) plots each: average reference; a notch filter, which
+# takes out the hum of the mains (60 Hz, as this was recorded in the United States); a high-pass, which takes out what is
+# slower than 0.5 Hz; resampling to 256 Hz, the rate that the network was designed for; and a division of each channel by how
+# widely its samples spread.
 
 # %%
 from helpers.eeg import SFREQ, preprocess
@@ -180,21 +192,49 @@ shared = all(np.shares_memory(view, samples) for view in views)
 print("same memory as the recording:", shared)
 
 # %% [markdown]
-# None. Each window is a view: a start and a length, not a copy. Chapter 10 builds a data set of many recordings on this.
+#
+# %%
+copies = len(views) * views[0].nbytes
+print(f"the recording: {samples.nbytes / 1e6:.0f} MB")
+print(f"copies of all windows would be {copies / 1e6:.0f} MB")
+
+# %% [markdown]
+# No more than the recording has already. Each window is a *view*: a start and a length, not a copy. Only the few windows that
+# go through the network at one time are copied together, and dropped again. Chapter 10 (to come) builds a data set of many
+# recordings on this.
 
 # %% [markdown]
 # ## The detector
 #
-# Four parts, in the order of the table below:
+# Four parts, from the input to the answer:
 #
-# - The *encoder* of a U-Net: convolutions that look at short stretches and halve the rate four times, from 256 samples a
-#   second to 16 steps a second, each with 512 numbers.
-# - *ResCNN*: three blocks of wider convolutions, each added to its own input.
-# - Six *Mamba-2* layers. A convolution sees a fixed stretch. A state space model, which Mamba-2 is, carries a state from
-#   step to step: at each step it lets the state fade by some amount, writes the new input into it, and reads an answer
-#   from it, and the input decides how much of each. So it can remember over the 960 steps of a whole window. Here one
-#   copy reads forward in time and one backward: *bidirectional*.
-# - The *decoder*: the U-Net's other half, back up to 256 answers a second, with *skips* that hand it the encoder's detail.
+# - The *encoder*: convolutions, each of which looks at a short stretch. Four times they halve the rate, from 256 samples a
+#   second to 16 steps a second, and at the end each step is described by 512 numbers.
+# - *ResCNN*: three blocks of convolutions that look at a wider stretch; each adds what it finds to its own input.
+# - Six layers of *Mamba-2*, of which more in a moment.
+# - The *decoder*: convolutions that bring the rate back up to 256 answers a second. *Skips* hand it the encoder's detail at
+#   each rate. Encoder and decoder together, with skips, are called a U-Net. A last small *head* makes one number of each
+#   step.
+#
+# Mamba-2 is a *state space model*. A convolution sees a fixed stretch and keeps nothing; a state space model carries a
+# state, a set of numbers, from step to step. Here it is in miniature, with a state of one number:
+
+# %%
+fade, write, read = 0.8, 1.0, 0.5
+state, answers = 0.0, []
+for x in [1, 0, 0, 0, 2, 0]:
+    state = fade * state + write * x
+    answers.append(round(read * state, 2))
+answers
+
+# %% [markdown]
+# The 1 at the first step can still be seen at the fourth. In Mamba-2 the state has many numbers, and `fade`, `write` and
+# `read` are no constants: at each step they are computed from the input. So the network can decide to keep something for all
+# 960 steps of a window (60 s, 16 a second), or to forget at once.
+#
+# It only knows the past. So each of the six layers has two of them, one that reads forward in time and one that reads
+# backward, and joins what both say: *bidirectional*. Every step then knows what comes before it and what comes after. The
+# price is that the whole window has to be there: an alarm at the bedside would come late.
 
 # %%
 import torch
@@ -209,10 +249,11 @@ for stage, count in parameters_by_stage(model).items():
     print(f"{stage:8s} {count:12,d}")
 
 # %% [markdown]
-# Two thirds of the parameters sit in the Mamba-2 layers. Remember the total: in chapter 08 you will meet the same
+# Two thirds of the parameters sit in the Mamba-2 layers. Remember the total: in chapter 08 (to come) you will meet the same
 # network described with 13.4 million parameters, and find out what that number really counts.
 #
-# One window first. The output is a *logit* for each sample; a sigmoid turns it into a probability.
+# One window first. The output is a *logit* for each sample, any number from minus to plus infinity; a sigmoid turns it into
+# the probability that this sample lies in a seizure. That is what training would make of it.
 
 # %%
 batch = torch.from_numpy(views[0])[None].to(device)  # (1, 19, 15360)
@@ -228,7 +269,7 @@ print(f"probabilities from {lowest:.3f} to {highest:.3f}")
 # makes a copy that computes the same function with fewer operations.
 
 # %%
-import time
+import math
 
 from IPython.display import ProgressBar
 
@@ -236,41 +277,43 @@ from helpers.environment import keep_freed_memory
 from helpers.models import fuse_for_inference
 
 keep_freed_memory()  # or a CPU would spend its time handing memory back
-fused = fuse_for_inference(model)
 batch_size = 32 if device == "cuda" else 4
-began, probabilities = time.perf_counter(), []
-with torch.inference_mode():
-    for step in ProgressBar(-(-len(views) // batch_size)):
-        batch = torch.from_numpy(
-            np.stack(views[step * batch_size : (step + 1) * batch_size])
-        ).to(device)
-        probabilities.extend(torch.sigmoid(fused(batch)).cpu().numpy())
-seconds = time.perf_counter() - began
+
+
+def probabilities_of(model, views):
+    fused, found = fuse_for_inference(model).to(device), []
+    for step in ProgressBar(math.ceil(len(views) / batch_size)):
+        batch = np.stack(views[step * batch_size : (step + 1) * batch_size])
+        with torch.inference_mode():
+            logits = fused(torch.from_numpy(batch).to(device))  # (batch, 15360)
+        found.extend(torch.sigmoid(logits).cpu().numpy())
+    return found
+
 
 # %%
-each = seconds / len(probabilities)
-print(f"{len(probabilities)} windows in {seconds:.1f} s on {device}")
-print(f"{1000 * each:.0f} ms each")
-print(f"{raw.times[-1] / seconds:.0f} times faster than real time")
+import time
 
-# %%
 from helpers.teaching import record
 
+began = time.perf_counter()
+probabilities = probabilities_of(model, views)
+seconds = time.perf_counter() - began
+print(f"{len(views)} windows in {seconds:.1f} s on {device}")
 record(
-    ms_per_window=1000 * seconds / len(probabilities),
+    ms_per_window=1000 * seconds / len(views),
     times_real_time=raw.times[-1] / seconds,
 )
 
 # %% [markdown]
 # On the machine that stored this page: <span data-result="ms_per_window:.1f">8.0</span> ms for a window of a minute,
 # <span data-result="times_real_time:.0f">1280</span> times faster than real time. A number in the text with a dotted line below
-# it was measured by this notebook; `record` keeps it, and hovering tells where it comes from.
+# it was measured by this notebook; where you have a mouse, hovering tells on which device.
 
 # %% [markdown]
 # ## From windows to one line
 #
 # Each sample lies in several windows, so it has several probabilities. `stitch` averages them; then we average over each
-# second, because nobody needs 256 answers a second.
+# second, because nobody needs 256 answers a second. That is the *score* of a second.
 
 # %%
 from helpers.scoring import mean_by_second, stitch
@@ -280,8 +323,9 @@ times, scores = mean_by_second(line, SFREQ)  # (seconds,)
 print(len(scores), "scores, from", f"{scores.min():.4f} to {scores.max():.4f}")
 
 # %% [markdown]
-# To make events of it, an event begins where the score reaches 0.86, lasts until it falls below 0.78, closes gaps of two
-# seconds and is at least three seconds long. These are the reference detector's numbers.
+# To make events of it: an event begins where the score reaches 0.86 and lasts until it falls below 0.78. Two thresholds, so
+# that a score that trembles around one of them does not make ten events of one. Gaps of up to two seconds are closed, and
+# what is shorter than three seconds is dropped. The numbers are those of the published detector that this network follows.
 
 # %%
 from helpers.scoring import events_from_scores
@@ -289,11 +333,12 @@ from helpers.scoring import events_from_scores
 events_from_scores(times, scores, on=0.86, off=0.78, min_duration=3, merge_gap=2)
 
 # %% [markdown]
-# None, as it should be: the network never comes near 0.86.
+# An empty list, as it should be: no score comes near 0.86.
 #
-# **Guess before the next cell.** The AUROC is the chance that a second inside a seizure scores higher than a second
-# outside. 1 is perfect, and 0.5 is a coin. It looks at the order of the scores only: a difference in the third decimal
-# counts as much as one from 0 to 1. This network has random weights. What is its AUROC?
+# **Guess before the next cell.** There is a measure that needs no threshold. Draw one second inside a seizure and one outside:
+# the AUROC is the chance that the first has the higher score. 1 is perfect, 0.5 is a coin, and 0 is perfect upside down. It
+# looks at the order of the scores only: a difference in the third decimal counts as much as one from 0 to 1. This network
+# has random weights. What is its AUROC?
 
 # %%
 from helpers.scoring import auroc
@@ -306,62 +351,76 @@ print(f"AUROC of an untrained network: {untrained:.3f}")
 print(f"from {ictal.sum()} scores inside seizures")
 
 # %% [markdown]
-# Not 0.5. Nothing was learned, and still the number is far from a coin's. **Guess again:** other random weights, drawn
-# with other seeds. Will they land near the first one, or around 0.5? (One window a minute is enough to see it.)
+# Not 0.5. Nothing was learned, and still the number is far from a coin's: as far as 0.84 is, on the other side. **Guess
+# again:** other random weights, drawn with other seeds. Will they land near the first one, or around 0.5? (One window a minute
+# is enough: it hardly moves the first number.)
 
 # %%
 SEEDS = range(4) if device == "cuda" else range(2)
 
 # %%
-minutes = window_starts(samples.shape[1], stride=15360)
+minute = round(60 * SFREQ)  # samples
+each_minute = window_starts(samples.shape[1], stride=minute)
 rescored = {}
-for seed in ProgressBar(len(SEEDS)):
-    drawn = fuse_for_inference(load_detector(seed=SEEDS[seed])[0]).to(device)
-    with torch.inference_mode():
-        answers = [
-            torch.sigmoid(
-                drawn(torch.from_numpy(samples[None, :, s : s + 15360]).to(device))
-            )
-            for s in minutes
-        ]
-    answers = stitch(
-        [answer[0].cpu().numpy() for answer in answers], minutes, samples.shape[1]
+for seed in SEEDS:
+    drawn = probabilities_of(
+        load_detector(seed=seed)[0], windows(samples, stride=minute)
     )
-    rescored[SEEDS[seed]] = auroc(ictal, mean_by_second(answers, SFREQ)[1])
+    drawn_line = stitch(drawn, each_minute, samples.shape[1])
+    rescored[seed] = auroc(ictal, mean_by_second(drawn_line, SFREQ)[1])
 
 # %%
 for seed, value in rescored.items():
-    print(f"seed {seed}: AUROC {value:.3f}  {'#' * round(40 * value)}")
+    print(f"seed {seed}: AUROC {value:.3f}  {'#' * round(25 * value)}")
 record(
     lowest_untrained_auroc=min(rescored.values()),
     highest_untrained_auroc=max(rescored.values()),
 )
 
 # %% [markdown]
-# All seizure seconds of this recording look alike: large, slow, everywhere at once. So a random network answers all of
-# them in the same way, all a little higher than the rest or all a little lower, and which of the two is luck. Pick the
-# luckiest of four seeds, and you have an untrained network with an AUROC of
-# <span data-result="highest_untrained_auroc:.3f">0.993</span>, which would look fine in a paper. The unluckiest has
-# <span data-result="lowest_untrained_auroc:.3f">0.162</span>.
+# The seizure seconds of this recording are alike, large and slow and everywhere at once, and nothing else in it is. So
+# random weights tend to answer all of them in the same way: mostly higher than the rest, or mostly lower, and which of the
+# two is luck. Pick the luckiest of four seeds, and you have an untrained network with an AUROC of
+# <span data-result="highest_untrained_auroc:.3f"></span>, which would look fine in a paper. The unluckiest has
+# <span data-result="lowest_untrained_auroc:.3f"></span>. Neither ever says "seizure", because no score comes near a
+# threshold.
 #
-# That is the first lesson in scoring. A score from one patient with one kind of seizure measures the patient at least as
-# much as the detector.
+# That is the first lesson in scoring. A figure of merit from one patient with one kind of seizure measures the patient at
+# least as much as the detector.
 
 # %% [markdown]
 # ## A rule with one feature
 #
-# You saw three waves a second. So take the power between 2.5 and 4.5 Hz in windows of two seconds, its median over the
-# channels, and compare with its own median over the recording. That is the whole detector:
+# You saw three waves a second. So take the power between 2.5 and 4.5 Hz, in windows of two seconds, one every second; the
+# median over the channels; and divide by the median over the recording. That is the whole detector:
+
+# %%
+from scipy.signal.windows import hann
+
+rate = round(raw.info["sfreq"])
+pieces = np.stack(windows(eeg.get_data(), window=2 * rate, stride=rate))
+pieces = pieces - pieces.mean(axis=-1, keepdims=True)  # (seconds, 19, 2 s)
+spectra = np.abs(np.fft.rfft(pieces * hann(2 * rate, sym=False))) ** 2
+frequencies = np.fft.rfftfreq(2 * rate, 1 / rate)
+band = (frequencies >= 2.5) & (frequencies <= 4.5)
+power = np.median(spectra[..., band].mean(axis=-1), axis=-1)  # (seconds,)
+ratio = power / np.median(power)
+
+# %% [markdown]
+# `detect_by_rule` is the same, with its errors for bad input, and makes events of it: a second belongs to one if its power is
+# at least 40 times the median.
 
 # %%
 from helpers.detection import detect_by_rule
 
 rule = detect_by_rule(raw)
-print(rule.method)
-print(f"AUROC {rule.score(marked).auroc:.4f} (untrained network: {untrained:.4f})")
+print("the same scores:", np.allclose(rule.scores, ratio))
+print(f"AUROC of the rule: {rule.score(marked).auroc:.4f}")
+print("of untrained networks:", ", ".join(f"{v:.4f}" for v in rescored.values()))
 
 # %% [markdown]
-# Hard to beat. Its events, with the mark that a person left within five seconds of each:
+# Hard to beat, and hard to tell from the luckiest network. Its events, with the marks that a person left within five seconds of
+# each:
 
 # %%
 for event in rule.events:
@@ -373,11 +432,15 @@ for event in rule.events:
     print(f"{event.onset:8.1f} to {event.end:7.1f} s   {', '.join(near)}")
 
 # %% [markdown]
-# EFD stands for *epileptiform discharge*: a burst between seizures, of the same kind but too short to be one. (`L` is
-# *left*; `#11` and `purple` are words that the boy was given to remember, and could not recall.) So the rule's false
-# alarms are not noise; they are the hardest negatives that this recording has.
+# EFD stands for *epileptiform discharge*: the same kind of waves, for a second or two, between the seizures and without the
+# signs of one. (The other words are notes: `purple` was a second word to remember, and `L` stands alone in the file.) So the
+# rule's false alarms are not noise. They are the most difficult moments without a seizure that this recording has.
 #
-# How many false alarms is that? It depends on who counts.
+# Is a shorter event than three seconds worth an alarm? The rule has no such limit; with the network's limit its four false
+# alarms would be gone, and with them any chance to find a seizure of two seconds. A limit is a choice as well.
+#
+# How many false alarms is it, then? It depends on who counts. By *overlap*, each event stands for itself, and is a false
+# alarm if it touches no marked seizure.
 
 # %%
 score = rule.score(marked)
@@ -388,14 +451,19 @@ for counted in (score.overlap, score.szcore):
     print(f"  in 24 hours: {counted.false_alarms_per_24h:.0f} false alarms")
 
 # %% [markdown]
-# SzCORE, the field's common scoring, merges events that are less than 90 seconds apart. Three seizures become one, and
-# three of the discharges become one false alarm. Neither count is wrong. They answer different questions, and a number
-# without its rules answers none. Chapter 12 is about this.
+# SzCORE, the field's common scoring, first merges events that are less than 90 seconds apart. The three marked seizures, 33
+# and 54 seconds apart, become one, and so do three of the four discharges. Overlap answers "how often would the alarm go off?",
+# SzCORE "how many times would somebody have to come and look?". Neither count is wrong. A number without its rules answers
+# nothing. Chapter 12 (to come) is about this.
 #
 # And a false alarm rate for 24 hours from a recording of half an hour is an extrapolation, nothing more.
 
 # %% [markdown]
 # ## The picture
+#
+# Below is what `workbook detect` draws for any recording. In the upper panel look at three things: the four narrow peaks
+# before minute 14 are the discharges; from minute 22 on, the deep breathing slows the whole EEG and lifts the score to about
+# ten, far below the threshold; and in the middle of that stand the three seizures.
 
 # %% mystnb={"image": {"alt": "Three panels about the one-feature rule on the 30-minute recording. Top: its score each second on a logarithmic axis with a dashed threshold at 40; the score stays near 1 and crosses the threshold in four short peaks between minute 10 and 14 and in three longer ones between minute 23 and 25, where marked seizures are shaded. Middle: a strip with seven detected and three marked events; the last three coincide. Bottom: twelve seconds of 19-channel EEG around the highest score, with large 3 Hz spike-and-wave inside the shaded seizure."}}
 from helpers.teaching import detection_figure
@@ -411,7 +479,7 @@ plt.show()
 # | `ModuleNotFoundError: helpers` | the notebook runs in another environment than the one that `make` made | choose the kernel of `.venv`, or run `make lab` |
 # | the download stops | no network, or a proxy in between | `workbook data fetch` says which, and what to do; the file is kept once it is whole |
 # | `RecordingError` about missing channels | the file is bipolar, or spells its channels in a new way | [chapter 09](09_recordings.ipynb) |
-# | a run of minutes, not seconds | there is no GPU, or PyTorch does not see it | `workbook preflight` names the reason |
+# | minutes, where the card above says seconds | there is no GPU, or PyTorch does not see it | `workbook preflight` names the reason; on a CPU a few minutes are normal |
 # | a wonderful score | one patient, one kind of seizure, a threshold chosen on the same recording | ask what a rule with one feature reaches |
 
 # %% [markdown]
@@ -421,7 +489,7 @@ plt.show()
 #
 # **00.1** Write `count_windows(n_samples, window, stride)`: how many windows does `window_starts` make? One starts every
 # `stride` samples from sample 0, as long as it fits; if the last of them ends before the recording does, one more window
-# ends exactly with it.
+# ends exactly with it. The recording is never shorter than one window. You can compare with `len(views)`.
 
 # %%
 from helpers.teaching import check, solution
@@ -437,7 +505,8 @@ solution("00.1")
 
 # %% [markdown]
 # **00.2** Write `count_false_alarms(events, seizures)`: both are lists of `(onset, end)` in seconds, and an event that
-# overlaps no seizure at all is a false alarm.
+# overlaps no seizure at all is a false alarm (touching at one point is no overlap). Then try it on
+# `[(event.onset, event.end) for event in rule.events]` and `marked`.
 
 
 # %%
@@ -450,8 +519,9 @@ check("00.2", count_false_alarms)
 solution("00.2")
 
 # %% [markdown]
-# **00.3** Write `alarms_a_day(count, seconds)`: so many false alarms in so many seconds, scaled to 24 hours. Then try it on
-# one false alarm in this recording. Would you buy that detector?
+# **00.3** Write `alarms_a_day(count, seconds)`: so many false alarms in so many seconds, scaled to 24 hours. Then try it on a
+# single false alarm in this recording of 1811 seconds: one event more or less decides whether the rate looks good. That is
+# what "extrapolation" meant above.
 
 
 # %%
@@ -464,18 +534,19 @@ check("00.3", alarms_a_day)
 solution("00.3")
 
 # %% [markdown]
-# **In a terminal**, run `workbook detect` on an EDF file of your own, or on a text file that you renamed to `.edf`. Read the
-# error: it should tell you what was found, what was expected, and what to do.
+# **In a terminal**, run `workbook detect FILE` on an EDF file of your own (EDF is the usual format of EEG files), or on a text
+# file that you renamed to `.edf`. Read the error: it should tell you what was found, what was expected, and what to do.
 #
 # ## Recap
 #
 # What you may say now:
 #
 # - The path works: file, channels, windows, network, scores, events, on this machine.
-# - The network is untrained and detects nothing.
-# - The rule finds the three seizures of this recording. Its threshold was **chosen on this recording**, so its score here
-#   is no evidence that it would work on any other.
-# - **One patient shows nothing about performance**: no sensitivity, no false-alarm rate, no accuracy follows from it.
+# - The network is untrained. It never says "seizure", whatever its AUROC.
+# - The rule finds the three seizures of this recording. Its band was chosen after looking at one of them, and its threshold
+#   **on this recording**, so neither its AUROC nor its counts are evidence that it would work on any other.
+# - **One patient shows nothing about performance** on the next one: no sensitivity, no false-alarm rate, no accuracy carries
+#   over.
 #
 # ## What next
 #

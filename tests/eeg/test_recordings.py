@@ -160,6 +160,35 @@ def test_a_record_count_that_was_never_updated_is_read_whole(edf, damaged, count
     np.testing.assert_array_equal(raw.get_data(), read_recording(edf).get_data())
 
 
+@pytest.fixture
+def discontinuous(synthetic, export, tmp_path):
+    """Write a file that says it is discontinuous, without some of its 13 records of 1 s."""
+
+    def write(ending, left_out):
+        whole = export(synthetic(13, names=CANONICAL, marks=[(10.0, 2.0, "seizure")]), tmp_path / f"whole{ending}")
+        content, kept = whole.read_bytes(), [record for record in range(13) if record not in left_out]
+        size = int(content[184:192])
+        header, width = bytearray(content[:size]), (len(content) - size) // 13
+        header[196:197], header[236:244] = b"D", f"{len(kept):<8d}".encode()
+        path = tmp_path / f"pieces{ending}"
+        path.write_bytes(header + b"".join(content[size + width * at : size + width * (at + 1)] for at in kept))
+        return path, whole
+
+    return write
+
+
+@pytest.mark.parametrize("ending", [".edf", ".bdf"])
+@pytest.mark.parametrize(("left_out", "gap", "after"), [({4, 5, 6}, 3, 4), ({1}, 1, 1), ({11}, 1, 11), ({0}, 1, 0)])
+def test_a_gap_is_refused_and_said_where(discontinuous, ending, left_out, gap, after):
+    refused(discontinuous(ending, left_out)[0], f"has a gap of {gap} s after {after} s", "Export it again as EDF+C")
+
+
+@pytest.mark.parametrize("ending", [".edf", ".bdf"])
+def test_a_discontinuous_file_without_gaps_is_read(discontinuous, ending):
+    path, whole = discontinuous(ending, set())
+    np.testing.assert_array_equal(read_recording(path).get_data(), read_recording(whole).get_data())
+
+
 # place in the header; 21 signals with the annotations (Kemp 1992)
 FIELDS = {"header bytes": 184, "records": 236, "seconds a record": 244, "signals": 252}
 FIELDS |= {name: 256 + 21 * width + 8 * 3 for name, width in {"physical minimum": 104, "physical maximum": 112}.items()}

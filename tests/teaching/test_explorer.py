@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.teaching import explore
-from helpers.teaching.notebooks import _compact
+from helpers.teaching.notebooks import _compact, _is_progress
 
 CONTROLS = {"power": ("exponent", [1, 2, 3]), "kind": ("drawn as", ["line", "dots & more"])}
 
@@ -105,6 +105,14 @@ def test_each_kind_of_value_gets_its_control(values, kind):
 def test_what_cannot_be_shown_is_refused(draw, change, reason):
     with pytest.raises(ValueError, match=reason):
         explore(draw, **{"alt": describe, **CONTROLS, **change})
+
+
+def test_a_finished_progress_bar_is_not_stored():
+    assert _is_progress(
+        nbformat.v4.new_output("display_data", {"text/html": "<progress max='3' value='3'></progress>"})
+    )
+    assert not _is_progress(nbformat.v4.new_output("display_data", {"text/html": "<b>progress</b>"}))
+    assert not _is_progress(nbformat.v4.new_output("stream", text="<progress"))
 
 
 def test_what_is_stored_needs_no_kernel():

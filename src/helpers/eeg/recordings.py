@@ -1,9 +1,11 @@
 """Files to `mne.io.Raw`: EDF, EDF+, BDF and the cached HDF5 recording, with one clear error for a file that is none.
 
-MNE reads; this module asks first whether the file is whole, because MNE shortens a truncated file without an error.
+MNE reads; this module asks first whether the file is whole, because MNE shortens a truncated file, and joins the pieces
+of one with gaps, without an error.
 """
 
 import math
+import re
 from pathlib import Path
 
 import h5py
@@ -33,7 +35,7 @@ def read_recording(path):
     Raises
     ------
     RecordingError
-        If the file does not exist, is empty, truncated, damaged, or not what its name says.
+        If the file does not exist, is empty, truncated, damaged, has gaps, or is not what its name says.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,6 +87,7 @@ def _check_edf(path):
                 )
             if _number(head[244:252]) <= 0:
                 raise ValueError(f"records of {_number(head[244:252]):g} s")
+            labels = [file.read(16).strip() for _ in range(channels)]
             file.seek(256 + 104 * channels)
             for _ in range(4 * channels):  # physical and digital minimum and maximum of each channel
                 _number(file.read(8))
@@ -99,6 +102,8 @@ def _check_edf(path):
                 f"{path}: the header is damaged ({fault}). Export the recording again from the software that made it."
             ) from fault
     record_bytes = sum(samples) * (3 if head.startswith(b"\xff") else 2)
+    if head[192:197] in (b"EDF+D", b"BDF+D"):
+        _check_gaps(path, header_bytes, record_bytes, _number(head[244:252]), labels, samples)
     if records < 0:  # -1: still being recorded; MNE counts the records itself
         return
     expected = header_bytes + records * record_bytes
@@ -114,6 +119,31 @@ def _check_edf(path):
             f"({expected:,} bytes in all), the file has {size:,} bytes. "
             "Export the recording again from the software that made it."
         )
+
+
+def _check_gaps(path, header_bytes, record_bytes, seconds, labels, samples):
+    """Refuse a discontinuous file whose records do not follow each other: MNE joins them, and marks go astray.
+
+    Each record says when it begins, in the first annotation of its first annotation signal (EDF+ specification,
+    section 2.2.4).
+    """
+    marks = next((index for index, label in enumerate(labels) if label.endswith(b"Annotations")), None)
+    if marks is None:
+        return
+    width = 3 if path.suffix.lower() == ".bdf" else 2
+    before, fraction = width * sum(samples[:marks]), None
+    content = np.memmap(path, dtype="uint8", mode="r", offset=header_bytes)
+    for number, begin in enumerate(range(before, len(content) - width * samples[marks] + 1, record_bytes)):
+        stamp = re.match(rb"([+-][\d.]+)\x14", content[begin : begin + 24].tobytes())
+        if stamp is None:
+            continue
+        fraction = float(stamp[1]) % 1 if fraction is None else fraction  # the header's start time has whole seconds
+        late = float(stamp[1]) - fraction - number * seconds
+        if abs(late) > 1e-3:
+            raise RecordingError(
+                f"{path}: the recording has a gap of {late:g} s after {number * seconds:g} s (EDF+D, discontinuous); "
+                "read as one piece, all later marks would be off. Export it again as EDF+C, or each piece by itself."
+            )
 
 
 def _count(field):

@@ -83,7 +83,7 @@ def execute(path, lane, commit=None, timeout=900, progress=None):
     outputs = {cell.id: cell for cell in run.cells if cell.cell_type == "code"}
     for cell in notebook.cells:
         if cell.id in outputs and (lane_of(cell) == lane or lane == meta["home"]):
-            cell.outputs = [_compact(output) for output in outputs[cell.id].outputs]
+            cell.outputs = [_compact(output) for output in outputs[cell.id].outputs if not _is_progress(output)]
             cell.execution_count = outputs[cell.id].execution_count
     notebook.metadata.pop("widgets", None)  # a stored widget state makes the page load scripts from a remote host
     results = {**read_results(path), lane: report.pop("results")}
@@ -185,6 +185,11 @@ def _run(notebook, path, lane, timeout, progress):
     report["device"] = report["device"] or f"{machine.cpus} cores, {machine.architecture}"
     report["driver"] = machine.driver if lane == "gpu" else None
     return report
+
+
+def _is_progress(output):
+    """A progress bar is for whoever waits; what is stored has come to its end."""
+    return "<progress" in output.get("data", {}).get("text/html", "")
 
 
 def _compact(output):

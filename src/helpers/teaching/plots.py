@@ -1,6 +1,6 @@
 """Figures: one style for every chapter, and the figure of a detection.
 
-Readable in print, in a dark page (figures keep a light card) and without color: marks differ in place or hatch too.
+Readable in print, in a dark page (figures keep a light card) and without color: marks differ in place too.
 """
 
 from contextlib import contextmanager
@@ -97,13 +97,13 @@ def _draw_scores(axes, detection, seizures):
 
 
 def _draw_events(axes, detection, seizures):
-    rows = [("detected", [(event.onset, event.end) for event in detection.events], COLORS["accent"], None)]
+    rows = [("detected", [(event.onset, event.end) for event in detection.events], COLORS["accent"])]
     if seizures:
-        rows.append(("marked", seizures, COLORS["marked"], "////"))
-    for row, (_, spans, color, hatch) in enumerate(rows):
+        rows.append(("marked", seizures, COLORS["marked"]))
+    for row, (_, spans, color) in enumerate(rows):
         widths = [(onset / 60, max(end - onset, detection.duration / 600) / 60) for onset, end in spans]
-        axes.broken_barh(widths, (row - 0.3, 0.6), facecolor=color, edgecolor="white", hatch=hatch, linewidth=0)
-    axes.set_yticks(range(len(rows)), [f"{name} ({len(spans)})" for name, spans, _, _ in rows])
+        axes.broken_barh(widths, (row - 0.35, 0.7), facecolor=color, linewidth=0)
+    axes.set_yticks(range(len(rows)), [f"{name} ({len(spans)})" for name, spans, _ in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(0, detection.duration / 60)
     axes.set_xlabel("time (min); short events are drawn wider than they are")
