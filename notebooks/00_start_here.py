@@ -41,7 +41,9 @@ import importlib.util
 if importlib.util.find_spec("helpers") is None:
     from IPython import get_ipython
 
-    repository = "git+https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
+    repository = (
+        "git+https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
+    )
     get_ipython().run_line_magic(
         "pip",
         f'install --quiet "bimamba-eeg-workbook[workbook] @ {repository}@v0.1.0"',
@@ -137,7 +139,9 @@ import matplotlib.pyplot as plt
 from helpers.teaching import COLORS, style
 
 onset, end = marked[1]
-part = eeg.copy().crop(onset - 6, end).pick(["Fp1", "F3", "Cz", "P4", "O2", "T4"])
+part = (
+    eeg.copy().crop(onset - 6, end).pick(["Fp1", "F3", "Cz", "P4", "O2", "T4"])
+)
 with style():
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
     for row, trace in enumerate(part.get_data() * 1e6):
@@ -330,7 +334,9 @@ print(len(scores), "scores, from", f"{scores.min():.4f} to {scores.max():.4f}")
 # %%
 from helpers.scoring import events_from_scores
 
-events_from_scores(times, scores, on=0.86, off=0.78, min_duration=3, merge_gap=2)
+events_from_scores(
+    times, scores, on=0.86, off=0.78, min_duration=3, merge_gap=2
+)
 
 # %% [markdown]
 # An empty list, as it should be: no score comes near 0.86.
@@ -416,7 +422,9 @@ from helpers.detection import detect_by_rule
 rule = detect_by_rule(raw)
 print("the same scores:", np.allclose(rule.scores, ratio))
 print(f"AUROC of the rule: {rule.score(marked).auroc:.4f}")
-print("of untrained networks:", ", ".join(f"{v:.4f}" for v in rescored.values()))
+print(
+    "of untrained networks:", ", ".join(f"{v:.4f}" for v in rescored.values())
+)
 
 # %% [markdown]
 # Hard to beat, and hard to tell from the luckiest network. Its events, with the marks that a person left within five seconds of

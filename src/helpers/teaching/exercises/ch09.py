@@ -12,7 +12,8 @@ __all__ = ["EXERCISES"]
 
 def physical_value(digital, digital_range, physical_range):
     (d_low, d_high), (p_low, p_high) = digital_range, physical_range
-    return p_low + (digital - d_low) * (p_high - p_low) / (d_high - d_low)
+    steps = np.asarray(digital, float) - d_low  # 16 bits would overflow here
+    return p_low + steps * (p_high - p_low) / (d_high - d_low)
 
 
 def check_physical_value(answer):
@@ -21,6 +22,7 @@ def check_physical_value(answer):
         (0, (-32768, 32767), (-3200.0, 3200.0)),
         (-32767, (-32767, 32767), (-1184.09, 2896.875)),  # the range need not be symmetric
         (2047, (0, 4095), (-500.0, 500.0)),  # nor the integers
+        (np.array([-32767, 5, 32767], "int16"), (-32767, 32767), (-1184.09, 2896.875)),  # as a file has them
         (draw.integers(-2000, 2000, 7), (-2048, 2047), (250.0, -250.0)),  # nor the line rise: an inverted channel
     ]
     for digital, stored, real in cases:
@@ -29,8 +31,13 @@ def check_physical_value(answer):
         if np.shape(found) != np.shape(digital) or not np.allclose(found, expected, rtol=1e-9, atol=1e-9):
             raise WrongAnswer(
                 f"physical_value({digital}, {stored}, {real}) gave {found}, expected {expected}: a straight line on "
-                f"which {stored[0]} stands for {real[0]} and {stored[1]} for {real[1]}."
+                f"which {stored[0]} stands for {real[0]} and {stored[1]} for {real[1]}"
+                + (", and 16 bits do not hold the difference of two such integers." if _is_int16(digital) else ".")
             )
+
+
+def _is_int16(digital):
+    return getattr(digital, "dtype", None) == np.int16
 
 
 def alias(frequency, rate):
@@ -104,7 +111,7 @@ def _sorted_in_place(samples, names, order):
 EXERCISES = [
     Exercise(
         "09.1",
-        "how many µV is one integer, and how many integers are there from the lowest?",
+        "how many µV is one step, and how many steps is the integer above the lowest?",
         check_physical_value,
         physical_value,
         {
@@ -112,12 +119,18 @@ EXERCISES = [
             "forgets the lowest value": lambda d, stored, real: (
                 (d - stored[0]) * (real[1] - real[0]) / (stored[1] - stored[0])
             ),
+            "computes in 16 bits": lambda d, stored, real: (
+                (d - (np.int16(stored[0]) if _is_int16(d) else stored[0]))
+                * (real[1] - real[0])
+                / (stored[1] - stored[0])
+                + real[0]
+            ),
             "swaps the two ranges": lambda d, stored, real: physical_value(d, real, stored),
         },
     ),
     Exercise(
         "09.2",
-        "sampling cannot tell a frequency from the same plus or minus the rate; which of these is nearest to 0?",
+        "sampling cannot tell a frequency from the same plus or minus any multiple of the rate; which is nearest to 0?",
         check_alias,
         alias,
         {
