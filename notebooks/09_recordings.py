@@ -177,8 +177,8 @@ for spelling in spellings:
 # `T7` and `P8` are the newer names of T3 and T6. `FP1-F7` is a *bipolar* channel, the difference of two electrodes. It is
 # not renamed to one of them, because it is neither.
 #
-# With the names settled there is still the order. This book uses that of SzCORE, the scoring that chapter 12 is about. It
-# began as an answer to the field notes of an earlier project, which used another order with the same 19 names:
+# With the names settled there is still the order. This book uses that of SzCORE, the scoring that chapter 12 is about. The
+# book began as an answer to the field notes of an earlier project, and that one used another order with the same 19 names:
 
 # %%
 theirs = "Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2".split()
@@ -581,7 +581,7 @@ record(clipped_percent=percent, clipped_percent_in_seizures=percent_inside)
 # It does: <span data-result="clipped_percent_in_seizures:.1f"></span> % of the samples inside seizures are cut, against
 # <span data-result="clipped_percent:.3f"></span> % of all. Most of them on a few frontal channels. Here is one.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Fz in robust standard deviations, during four seconds of the third seizure. The trace swings about three times a second between minus 15 and plus 27. A dashed line at 20 marks the clip; what lies above it, the tips of some spikes, is drawn in orange. The slow waves stay below the line."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Fz in robust standard deviations, during four seconds of the third seizure. The trace swings about three times a second between minus 22 and plus 30. Dashed lines at plus and minus 20 mark the clip. What lies outside is drawn in orange: the tips of four spikes, and the bottom of one slow wave."}}
 with style():
     figure, axes = plt.subplots(figsize=(9, 3.0), layout="constrained")
     piece = slice(round(1477.0 * 256), round(1481.0 * 256))
@@ -599,7 +599,8 @@ with style():
         linewidth=1.4,
         label="kept",
     )
-    axes.axhline(20, color=COLORS["ink"], linewidth=1, linestyle="--")
+    for clip in (-20, 20):
+        axes.axhline(clip, color=COLORS["ink"], linewidth=1, linestyle="--")
     axes.set(
         xlabel="time (s)",
         ylabel="robust SD",
@@ -609,7 +610,7 @@ with style():
 plt.show()
 
 # %% [markdown]
-# Tips of spikes are lost; the waves stay. For this kind of seizure that may do no harm. It is a decision, not a fact of
+# Tips of spikes are lost, and the bottom of one wave; the rhythm stays. For this kind of seizure that may do no harm. It is a decision, not a fact of
 # nature, and now you know that somebody took it.
 
 # %% [markdown]
