@@ -146,6 +146,10 @@ def execute(
     notebooks: Annotated[list[Path], typer.Argument(help="Chapters, as .ipynb files.")],
     lane: Annotated[Lane, typer.Option(help="Where this is: a machine with a GPU, or the CPU alone.")],
     commit: Annotated[str | None, typer.Option(help="Commit of the code, where there is no git.")] = None,
+    home: Annotated[
+        bool,
+        typer.Option("--home", help="Show this lane's outputs on the page; without it, those of the first lane run."),
+    ] = False,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 900,
 ):
     """Run chapters and store their outputs, measured numbers, and a stamp of what made them."""
@@ -155,7 +159,7 @@ def execute(
     for path in notebooks:
         try:
             with _bar(path.stem, unit="cells") as progress:
-                stamp = execute_one(path, lane.value, commit, timeout, progress)
+                stamp = execute_one(path, lane.value, commit, timeout, progress, home)
         except NotebookError as fault:
             _fail(fault)
         print(f"{path}: {stamp['seconds']} s on {stamp['device']}, commit {stamp['commit']}")
@@ -172,7 +176,7 @@ def fill(pages: Annotated[list[Path] | None, typer.Argument(help="Chapters or pr
     left = []
     for path in pages or _pages():
         try:
-            print(f"{path}: {'filled' if fill_numbers(path) else 'nothing to do'}")
+            print(f"{path}: {'filled' if fill_numbers(path) else 'unchanged'}")
         except NotebookError as fault:
             _fail(fault)
         text = path.with_suffix(".py") if path.suffix == ".ipynb" else path

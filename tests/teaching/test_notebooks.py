@@ -93,7 +93,7 @@ def test_a_lane_does_not_lean_on_the_other_lanes_cells(chapter):
 
     edit(chapter, lean)
     before = chapter.read_bytes()
-    with pytest.raises(NotebookError, match=r"cell 3: NameError: name 'secret' is not defined"):
+    with pytest.raises(NotebookError, match=r"cell 3 \(print\(secret\)\): NameError: name 'secret' is not defined"):
         execute(chapter, "cpu")
     assert chapter.read_bytes() == before
 
@@ -133,7 +133,7 @@ def test_cells_of_a_lane_that_never_ran_are_stale(chapter):
     gpu_cell = nbformat.v4.new_code_cell("1", metadata={"tags": ["lane:gpu"]})
     edit(chapter, lambda notebook: notebook.cells.append(gpu_cell))
     execute(chapter, "cpu")
-    assert stale(chapter).cells == ("lane gpu: never executed",)
+    assert stale(chapter).cells == ("lane gpu: never executed; run workbook execute --lane gpu",)
 
 
 def test_prose_may_change_without_a_run(chapter):
@@ -165,3 +165,24 @@ def test_an_unknown_tag_is_named(chapter):
     edit(chapter, lambda nb: nb.cells[1].metadata.update(tags=["lane:tpu"]))
     with pytest.raises(NotebookError, match="cell tagged tpu"):
         execute(chapter, "cpu")
+
+
+def test_an_unknown_tag_is_a_reason_of_its_own(chapter):
+    execute(chapter, "cpu")
+    edit(chapter, lambda nb: nb.cells[1].metadata.update(tags=["lane:CPU"]))
+    result = CliRunner().invoke(app, ["stale", str(chapter)])
+    assert result.exit_code == 1
+    assert "cell tagged CPU: expected at most one of lane:gpu and lane:cpu" in result.stdout
+
+
+def test_the_home_of_a_chapter_can_change(chapter):
+    """A chapter that ran on the CPU first, and whose page is to show what another lane prints; here the other way."""
+
+    def stored_elsewhere(notebook):
+        notebook.metadata["workbook"] = {"home": "gpu", "lanes": {}}
+        notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="from the GPU")]
+
+    edit(chapter, stored_elsewhere)
+    assert CliRunner().invoke(app, ["execute", str(chapter), "--lane", "cpu", "--home"]).exit_code == 0
+    assert texts(chapter) == ["", "cpu only both", "end 1.0"]
+    assert stale(chapter).cells == ()

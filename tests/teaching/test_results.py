@@ -121,7 +121,7 @@ def test_a_run_fills_the_text_and_stamps_the_table(tmp_path, monkeypatch):
     whole = table.read_text()
     table.write_text(whole.replace("42", "43"))
     assert stale(path).cells == (
-        "lane cpu: the results table is not the one that the run wrote",
+        "lane cpu: the results table is not the one that the run wrote; run workbook execute --lane cpu",
         "answer is '42' in the text, measured '43'",
     )
     table.write_text(whole)

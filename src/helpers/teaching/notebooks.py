@@ -44,7 +44,7 @@ print(_j.dumps({
 """
 
 
-def execute(path, lane, commit=None, timeout=900, progress=None):
+def execute(path, lane, commit=None, timeout=900, progress=None, home=False):
     """Run a notebook in one lane and store its outputs and its stamp in the file.
 
     Parameters
@@ -59,6 +59,8 @@ def execute(path, lane, commit=None, timeout=900, progress=None):
         Seconds that one cell may take.
     progress : callable, optional
         Called as ``progress(cells_done, cells_in_all)``.
+    home : bool
+        Make this lane the chapter's home from now on. The first lane that runs is home by itself.
 
     Returns
     -------
@@ -75,6 +77,9 @@ def execute(path, lane, commit=None, timeout=900, progress=None):
         raise NotebookError(f"lane {lane!r}: expected gpu or cpu")
     notebook = _read_pair(path)
     meta = notebook.metadata.setdefault("workbook", {"home": lane, "lanes": {}})
+    if home and meta["home"] != lane:
+        meta["home"] = lane
+        meta["lanes"].pop(lane, None)
     run = copy.deepcopy(notebook)
     run.cells = [cell for cell in run.cells if lane_of(cell) in (None, lane)]
     began = time.perf_counter()
@@ -161,13 +166,14 @@ def _run(notebook, path, lane, timeout, progress):
         resources={"metadata": {"path": str(path.parent)}},
     )
     with client.setup_kernel():
+        if lane == "gpu":
+            _need_gpu(client, path)
         for index, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, index)
             except CellExecutionError as fault:
-                raise NotebookError(
-                    f"{path}, cell {index + 1}: {fault.ename}: {fault.evalue}\n{cell.source}"
-                ) from fault
+                first = cell.source.partition("\n")[0]
+                raise NotebookError(f"{path}, cell {index + 1} ({first}): {fault.ename}: {fault.evalue}") from fault
             if progress:
                 progress(index + 1, len(notebook.cells))
         probe = nbformat.v4.new_code_cell(_REPORT)
@@ -175,8 +181,6 @@ def _run(notebook, path, lane, timeout, progress):
         client.execute_cell(probe, len(notebook.cells) - 1, store_history=False)
         notebook.cells.pop()
     report = json.loads(probe.outputs[0].text)
-    if lane == "gpu" and not report["device"]:
-        raise NotebookError(f"{path}: lane gpu, but PyTorch found no GPU in the notebook. Nothing was stored.")
     if lane == "cpu" and report["device"]:
         raise NotebookError(f"{path}: lane cpu, but PyTorch sees {report['device']}. Set CUDA_VISIBLE_DEVICES= first.")
     from helpers.environment import preflight
@@ -185,6 +189,18 @@ def _run(notebook, path, lane, timeout, progress):
     report["device"] = report["device"] or f"{machine.cpus} cores, {machine.architecture}"
     report["driver"] = machine.driver if lane == "gpu" else None
     return report
+
+
+def _need_gpu(client, path):
+    """Say so before the first cell runs, not after the last."""
+    import nbformat
+
+    probe = nbformat.v4.new_code_cell("import torch\nprint(torch.cuda.is_available())")
+    client.nb.cells.append(probe)
+    client.execute_cell(probe, len(client.nb.cells) - 1, store_history=False)
+    client.nb.cells.pop()
+    if probe.outputs[0].text.strip() != "True":
+        raise NotebookError(f"{path}: lane gpu, but PyTorch found no GPU in the notebook. Nothing was stored.")
 
 
 def _is_progress(output):

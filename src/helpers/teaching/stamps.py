@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.teaching.lanes import lane_of
+from helpers.teaching.lanes import NotebookError, lane_of
 from helpers.teaching.pairs import differs_from_its_text
 from helpers.teaching.results import read_results, wrong_numbers
 
@@ -46,12 +46,17 @@ def stale(path):
     meta = notebook.metadata.get("workbook")
     if not meta or meta.get("home") not in meta.get("lanes", {}):
         return Staleness(path, (*pair, "no stamp: run workbook execute"), ())
-    used = {lane_of(cell) for cell in notebook.cells} - {None} | {meta["home"]}
-    reasons = [f"lane {lane}: never executed" for lane in sorted(used - set(meta["lanes"]))]
+    try:
+        used = {lane_of(cell) for cell in notebook.cells} - {None} | {meta["home"]}
+    except NotebookError as fault:
+        return Staleness(path, (*pair, str(fault)), ())
+    reasons = [f"lane {lane}: never executed; {_again(lane)}" for lane in sorted(used - set(meta["lanes"]))]
     modules = []
     for lane, stamp in sorted(meta["lanes"].items()):
         now = fingerprint(notebook, lane, read_results(path))
-        reasons += [f"lane {lane}: {_CHANGED[part]}" for part in _CHANGED if now[part] != stamp.get(part)]
+        reasons += [
+            f"lane {lane}: {_CHANGED[part]}; {_again(lane)}" for part in _CHANGED if now[part] != stamp.get(part)
+        ]
         changed = [name for name, digest in stamp["modules"].items() if _module_hash(name) != digest]
         modules += [f"lane {lane}: {name} changed since" for name in changed]
     prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -63,6 +68,10 @@ _CHANGED = {
     "outputs_sha256": "stored outputs are not those that the run stored",
     "results_sha256": "the results table is not the one that the run wrote",
 }
+
+
+def _again(lane):
+    return f"run workbook execute --lane {lane}"
 
 
 def fingerprint(notebook, lane, results):

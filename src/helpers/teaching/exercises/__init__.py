@@ -113,7 +113,10 @@ def attempt(answer, *arguments):
 
 
 def _find(task):
-    found = exercises()
-    if task not in found:
-        raise ValueError(f"no exercise {task!r}; there are {', '.join(sorted(found))}")
-    return found[task]
+    """One exercise; only its own chapter's module is imported, so that a stamp names no other."""
+    chapter = f"ch{task.partition('.')[0]}"
+    if chapter in {module.name for module in pkgutil.iter_modules(__path__)}:
+        for exercise in importlib.import_module(f"{__name__}.{chapter}").EXERCISES:
+            if exercise.task == task:
+                return exercise
+    raise ValueError(f"no exercise {task!r}; there are {', '.join(sorted(exercises()))}")
