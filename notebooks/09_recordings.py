@@ -341,7 +341,7 @@ print(f"at 40 Hz {ratio:.0f} times the power")
 record(alias_ratio=ratio)
 
 # %% [markdown]
-# A clean 40 Hz rhythm over the vertex, with <span data-result="alias_ratio:.0f"></span> times the power that is really
+# A clean 40 Hz rhythm over the vertex, with <span data-result="alias_ratio:.0f">13</span> times the power that is really
 # there. It is the hum, folded down: 100 − 60 = 40. That is *aliasing*. A notch at 40 Hz could take the line out again, and
 # with it whatever the brain does at 40 Hz. And look at the gap between the curves from 25 Hz on: muscle and noise from above
 # 50 Hz were folded down too, lie under everything, and can never be told apart again.
@@ -578,10 +578,10 @@ print(f"         {percent_inside:.2f} % of those inside seizures")
 record(clipped_percent=percent, clipped_percent_in_seizures=percent_inside)
 
 # %% [markdown]
-# It does: <span data-result="clipped_percent_in_seizures:.1f"></span> % of the samples inside seizures are cut, against
-# <span data-result="clipped_percent:.3f"></span> % of all. Most of them on a few frontal channels. Here is one.
+# It does: <span data-result="clipped_percent_in_seizures:.1f">0.6</span> % of the samples inside seizures are cut, against
+# <span data-result="clipped_percent:.3f">0.017</span> % of all. Most of them on a few frontal channels. Here is one.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Fz in robust standard deviations, during four seconds of the third seizure. The trace swings about three times a second between minus 22 and plus 30. Dashed lines at plus and minus 20 mark the clip. What lies outside is drawn in orange: the tips of four spikes, and the bottom of one slow wave."}}
+# %% mystnb={"image": {"alt": "Fz in robust standard deviations, during four seconds of the third seizure. The trace swings about three times a second between minus 22 and plus 30. Dashed lines at plus and minus 20 mark the clip. What lies outside is drawn in orange: the tips of four spikes, and the bottom of one slow wave."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 3.0), layout="constrained")
     piece = slice(round(1477.0 * 256), round(1481.0 * 256))
@@ -836,13 +836,13 @@ record(relative_difference=difference, speedup=mne_seconds / device_seconds)
 record(speedup_with_copy=mne_seconds / (device_seconds + copy_seconds))
 
 # %% [markdown]
-# On the machine that stored this page, <span data-result="hours:g"></span> hours took MNE
-# <span data-result="mne_seconds:.0f"></span> s on one core in float64, and <span data-result="device_seconds:.3f"></span> s on
-# the GPU in float32: <span data-result="speedup:.0f"></span> times faster, or
-# <span data-result="speedup_with_copy:.0f"></span> times with the copy of <span data-result="copy_seconds:.2f"></span> s, which
+# On the machine that stored this page, <span data-result="hours:g">24</span> hours took MNE
+# <span data-result="mne_seconds:.0f">23</span> s on one core in float64, and <span data-result="device_seconds:.3f">0.039</span> s on
+# the GPU in float32: <span data-result="speedup:.0f">585</span> times faster, or
+# <span data-result="speedup_with_copy:.0f">56</span> times with the copy of <span data-result="copy_seconds:.2f">0.37</span> s, which
 # costs more than the work. Data that are on a GPU should stay there. On two CPU cores the same code took
-# <span data-result="cpu/device_seconds:.2f"></span> s for <span data-result="cpu/hours:g"></span> hour, MNE on one of them
-# <span data-result="cpu/mne_seconds:.2f"></span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)
+# <span data-result="cpu/device_seconds:.2f">0.14</span> s for <span data-result="cpu/hours:g">1</span> hour, MNE on one of them
+# <span data-result="cpu/mne_seconds:.2f">0.73</span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)
 #
 # One trap lies in wait on recent NVIDIA GPUs. PyTorch lets cuDNN compute float32 *convolutions* in TF32, which keeps 10
 # bits after the point instead of 23, and a resampler that is written as a convolution is a convolution.
@@ -868,7 +868,7 @@ torch.backends.cudnn.conv.fp32_precision = "ieee"
 record(tf32_error=errors[1000, "tf32"], half_a_bit=2**-11)
 
 # %% [markdown]
-# Half a unit of the tenth bit is 2⁻¹¹, about <span data-result="gpu/half_a_bit:.0e"></span>, and that is what came, at one rate,
+# Half a unit of the tenth bit is 2⁻¹¹, about <span data-result="gpu/half_a_bit:.0e">5e-04</span>, and that is what came, at one rate,
 # and not at the other: cuDNN takes TF32 for some shapes and not for others. Our comparison with MNE would have passed by luck
 # at 200 Hz and failed at 1000. Of a drift of 1000 µV the error is half a microvolt: inside a network harmless, in a filter
 # that has to find waves of a microvolt in it, ruin. Nothing warns you; you measure.
