@@ -4,6 +4,7 @@ All of it comes from the chapter itself: reading time from its cells, the rest f
 `helpers.teaching.execute` left in its metadata. What made the stored outputs is folded in below.
 """
 
+import hashlib
 import html
 import json
 import math
@@ -28,11 +29,12 @@ def show_card(app, pagename, templatename, context, doctree):
     """Put the card under the title of a chapter; of other pages, nothing changes."""
     chapter = read_chapter(app, pagename) if context.get("body") else None
     if chapter:
-        context["body"] = context["body"].replace("</h1>", f"</h1>\n{card(chapter)}", 1)
+        shown = card(chapter, Path(app.srcdir) / "src")
+        context["body"] = context["body"].replace("</h1>", f"</h1>\n{shown}", 1)
 
 
-def card(chapter):
-    """The card of a chapter, as HTML."""
+def card(chapter, sources):
+    """The card of a chapter, as HTML; `sources` is the folder of the package that it ran with."""
     meta = chapter["metadata"].get("workbook", {})
     lanes = [(lane, meta["lanes"][lane]) for lane in ("gpu", "cpu") if lane in meta.get("lanes", {})]
     facts = [("Read", f"about {reading_minutes(chapter)} min", "exercises not counted")]
@@ -45,9 +47,23 @@ def card(chapter):
     if lanes:
         rows = "".join(f"<li>{html.escape(row)}</li>" for row in certificate(chapter, lanes))
         origin = f"<details><summary>What made the stored outputs</summary><ul>{rows}</ul></details>"
+        if changed := changed_modules(lanes, sources):
+            origin += f"<p>Code changed since these outputs were stored: {html.escape(', '.join(changed))}.</p>"
     else:
         origin = "<p>Outputs without a stamp: nobody knows what made them.</p>"
     return f'<aside class="wb-card" aria-label="This chapter at a glance"><dl>{cells}</dl>{origin}</aside>'
+
+
+def changed_modules(lanes, sources):
+    """The modules of `helpers` that a lane ran and that are other ones now."""
+    changed = set()
+    for _, stamp in lanes:
+        for name, digest in stamp.get("modules", {}).items():
+            place = sources.joinpath(*name.split("."))
+            file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+                changed.add(name)
+    return sorted(changed)
 
 
 def reading_minutes(chapter):

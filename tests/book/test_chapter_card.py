@@ -5,6 +5,7 @@ which is built twice: as it should be, and with references that lead nowhere.
 """
 
 import copy
+import hashlib
 import importlib.util
 import re
 import shutil
@@ -41,6 +42,9 @@ def chapter_card():
     return module
 
 
+SOURCES = Path(__file__).resolve().parents[2] / "src"
+
+
 def chapter(*cells, **lanes):
     """A notebook of Markdown cells (texts) and code cells (texts that begin with ``>``), with the stamps of lanes."""
     notebook = nbformat.v4.new_notebook()
@@ -70,6 +74,16 @@ def test_reading_time_by_the_rule(chapter_card, cells, minutes):
     assert chapter_card.reading_minutes(chapter(*cells)) == minutes
 
 
+def test_changed_helpers_are_named_on_the_card(chapter_card):
+    digest = hashlib.sha256((SOURCES / "helpers" / "eeg" / "windows.py").read_bytes()).hexdigest()
+    package = hashlib.sha256((SOURCES / "helpers" / "eeg" / "__init__.py").read_bytes()).hexdigest()
+    same = {"helpers.eeg.windows": digest, "helpers.eeg": package}
+    assert "Code changed" not in chapter_card.card(chapter("# A", cpu={**CPU, "modules": same}), SOURCES)
+    other = {**same, "helpers.eeg.windows": "0" * 64, "helpers.eeg.gone": digest}
+    text = words(chapter_card.card(chapter("# A", cpu={**CPU, "modules": other}), SOURCES))
+    assert "Code changed since these outputs were stored: helpers.eeg.gone, helpers.eeg.windows." in text
+
+
 def test_code_that_the_page_does_not_show_takes_no_time(chapter_card):
     notebook = chapter("word " * 900, ">" + "x = 1\n" * 8)
     notebook.cells[1].metadata["tags"] = ["remove-cell"]
@@ -77,7 +91,7 @@ def test_code_that_the_page_does_not_show_takes_no_time(chapter_card):
 
 
 def test_a_card_of_two_lanes(chapter_card):
-    text = words(chapter_card.card(chapter("# A", gpu=GPU, cpu=CPU))).replace("\N{NO-BREAK SPACE}", " ")
+    text = words(chapter_card.card(chapter("# A", gpu=GPU, cpu=CPU), SOURCES)).replace("\N{NO-BREAK SPACE}", " ")
     assert "Read about 5 min" in text
     assert "Run on a GPU 50 s on H100 80GB HBM3, 2.2 GiB of GPU memory" in text
     assert "That run on Modal about $0.06 price of 2026-05, GPU alone" in text  # 50.4 s at $0.001097
@@ -92,10 +106,10 @@ def test_a_card_of_two_lanes(chapter_card):
 
 
 def test_a_card_of_one_lane(chapter_card):
-    on_cpu = words(chapter_card.card(chapter("# A", cpu=CPU)))
+    on_cpu = words(chapter_card.card(chapter("# A", cpu=CPU), SOURCES))
     assert "Run on a CPU" in on_cpu
     assert not {"GPU", "Modal", "$"} & set(re.findall(r"\w+|\$", on_cpu))
-    on_gpu = words(chapter_card.card(chapter("# A", gpu=GPU)))
+    on_gpu = words(chapter_card.card(chapter("# A", gpu=GPU), SOURCES))
     assert "That run on Modal" in on_gpu
     assert "CPU run" not in on_gpu
 
@@ -103,17 +117,17 @@ def test_a_card_of_one_lane(chapter_card):
 def test_a_lane_with_cells_of_its_own_says_so(chapter_card):
     notebook = chapter("# A", ">print(1)", gpu=GPU, cpu=CPU)
     notebook.cells[1].metadata["tags"] = ["lane:cpu"]
-    text = words(chapter_card.card(notebook))
+    text = words(chapter_card.card(notebook, SOURCES))
     assert "GPU run, which stored the outputs: NVIDIA" in text
     assert "CPU run, which stored the outputs of its own cells: 4 cores" in text
 
 
 def test_a_card_without_a_stamp_says_so(chapter_card):
-    assert "Outputs without a stamp: nobody knows what made them." in chapter_card.card(chapter("# A"))
+    assert "Outputs without a stamp: nobody knows what made them." in chapter_card.card(chapter("# A"), SOURCES)
 
 
 def test_a_gpu_without_a_price_gets_none(chapter_card):
-    text = words(chapter_card.card(chapter("# A", gpu={**GPU, "device": "NVIDIA H200"})))
+    text = words(chapter_card.card(chapter("# A", gpu={**GPU, "device": "NVIDIA H200"}), SOURCES))
     assert "That run on Modal no price known for this GPU" in text
     assert "$" not in text
 
@@ -136,7 +150,7 @@ def test_durations(chapter_card, seconds, says):
 
 
 def test_a_name_from_a_stamp_cannot_become_markup(chapter_card):
-    assert "<b>" not in chapter_card.card(chapter("# A", gpu={**GPU, "device": "<b>", "commit": "<b>"}))
+    assert "<b>" not in chapter_card.card(chapter("# A", gpu={**GPU, "device": "<b>", "commit": "<b>"}), SOURCES)
 
 
 # A small book ---------------------------------------------------------------------------------------------------------
