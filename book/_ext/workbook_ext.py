@@ -5,6 +5,7 @@
 - The API page documents the tree that is being built, not an installed copy, and shows the arguments of a class whose
   base is mocked.
 - The list of references is a list to a screen reader too.
+- A figure that is wider than a phone can be reached and moved by the keyboard.
 - A chapter can be launched locally too: the menu under the rocket says how.
 - A chapter opens with a card of what it takes (`chapter_card`), and a measured number says where it comes from
   (`measured_numbers`).
@@ -38,6 +39,13 @@ def name_list_items(app, pagename, templatename, context, doctree):
         context["body"] = context["body"].replace(' role="doc-biblioentry"', ' role="listitem"')
 
 
+def let_figures_scroll(app, pagename, templatename, context, doctree):
+    """Let the keyboard reach an output with a figure: on a phone it is wider than the page and moves sideways."""
+    if context.get("body"):
+        output = '<div class="cell_output docutils container"'
+        context["body"] = context["body"].replace(f"{output}>\n<img", f'{output} tabindex="0">\n<img')
+
+
 def offer_local_run(app, pagename, templatename, context, doctree):
     """Put "Run locally" beside Colab in the launch menu, which the theme gives to chapters alone."""
     for group in context.get("header_buttons", []):
@@ -69,6 +77,7 @@ def setup(app):
     app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its own
     app.connect("html-page-context", name_list_items)
     app.connect("html-page-context", show_card)
+    app.connect("html-page-context", let_figures_scroll)
     app.connect("html-page-context", offer_local_run, priority=900)  # after the theme has made its menu
     app.connect("doctree-read", name_origins)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
