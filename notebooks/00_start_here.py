@@ -60,8 +60,8 @@ for verdict in report.verdicts:
     print(f"{verdict.name:20s} {verdict.answer:8s} {verdict.reason}")
 
 # %% [markdown]
-# The first line has to say *yes*: that is all this chapter needs. The others are about building the book, the tests, and
-# the official Mamba kernels, which no chapter requires. Where the first says *no*, run `workbook preflight` in a terminal
+# The first line has to say *yes*: that is all this chapter needs. The others are extras: a GPU, the official
+# Mamba kernels (no chapter requires them), building this book, and JupyterLab. Where the first says *no*, run `workbook preflight` in a terminal
 # and it prints what to do. (If `make` installed it, say `source .venv/bin/activate` first.)
 #
 # Everything below runs on one device. A GPU is used if PyTorch finds one.
@@ -127,7 +127,7 @@ print(" ".join(CANONICAL))
 
 # %% [markdown]
 # `average_reference` picks the 19, puts them in the order above, and subtracts their mean at each instant. A voltage is
-# always a difference; now each channel is the difference from the average of all. (`eeg` is for looking at; the network's
+# always a difference; now each channel is the difference from the average of all. (`eeg` is for looking at, and for the rule near the end; the network's
 # input is made from `raw` further below.)
 #
 # **Guess before you look at the next figure.** An absence seizure is a few seconds in which the child stops, stares and
@@ -178,7 +178,8 @@ samples.shape, samples.dtype, f"{SFREQ:.0f} Hz"  # (channels, samples)
 
 # %% [markdown]
 # The network reads 60 seconds at a time. Windows overlap: one begins every 10 seconds, so that each sample lies in about
-# six of them. (Without a GPU one begins every 30 seconds, or you would wait.) **Guess:** how much memory do all windows
+# six of them. (Without a GPU one begins every 30 seconds, and fewer seeds are drawn further below, or you
+# would wait: the two times on the card are not for the same work.) **Guess:** how much memory do all windows
 # take?
 
 # %% nbmake={"mock": {"STRIDE": 15360}}
@@ -310,7 +311,8 @@ record(
 
 # %% [markdown]
 # On the machine that stored this page: <span data-result="ms_per_window:.1f">9.1</span> ms for a window of a minute,
-# <span data-result="times_real_time:.0f">1120</span> times faster than real time. A number in the text with a dotted line below
+# and as every second is read about six times, the whole recording went through
+# <span data-result="times_real_time:.0f"></span> times faster than real time. A number in the text with a dotted line below
 # it was measured by this notebook; where you have a mouse, hovering tells on which device.
 
 # %% [markdown]
@@ -373,23 +375,24 @@ for seed in SEEDS:
         load_detector(seed=seed)[0], windows(samples, stride=minute)
     )
     drawn_line = stitch(drawn, each_minute, samples.shape[1])
-    rescored[seed] = auroc(ictal, mean_by_second(drawn_line, SFREQ)[1])
+    drawn_scores = mean_by_second(drawn_line, SFREQ)[1]
+    rescored[seed] = auroc(ictal, drawn_scores), drawn_scores.max()
 
 # %%
-for seed, value in rescored.items():
-    print(f"seed {seed}: AUROC {value:.3f}  {'#' * round(25 * value)}")
-record(
-    lowest_untrained_auroc=min(rescored.values()),
-    highest_untrained_auroc=max(rescored.values()),
-)
+for seed, (value, highest) in rescored.items():
+    bar = "#" * round(20 * value)
+    print(f"seed {seed}: AUROC {value:.3f}, highest score {highest:.2f}  {bar}")
+values, highest = zip(*rescored.values(), strict=True)
+record(lowest_untrained_auroc=min(values), highest_untrained_auroc=max(values))
+record(highest_untrained_score=max(highest))
 
 # %% [markdown]
-# The seizure seconds of this recording are alike, large and slow and everywhere at once, and nothing else in it is. So
-# random weights tend to answer all of them in the same way: mostly higher than the rest, or mostly lower, and which of the
-# two is luck. Pick the luckiest of four seeds, and you have an untrained network with an AUROC of
+# The seizure seconds of this recording are alike: large, slow and everywhere at once. Hardly anything else in it is, a few
+# seconds in half an hour. So random weights tend to answer all of them in the same way: mostly higher than the rest, or mostly lower, and which of the
+# two is luck. Pick the luckiest of these seeds, and you have an untrained network with an AUROC of
 # <span data-result="highest_untrained_auroc:.3f">0.993</span>, which would look fine in a paper. The unluckiest has
-# <span data-result="lowest_untrained_auroc:.3f">0.162</span>. Neither ever says "seizure", because no score comes near a
-# threshold.
+# <span data-result="lowest_untrained_auroc:.3f">0.162</span>. Neither ever says "seizure": the highest score of any of them is
+# <span data-result="highest_untrained_score:.2f"></span>, and an event needs 0.86.
 #
 # That is the first lesson in scoring. A figure of merit from one patient with one kind of seizure measures the patient at
 # least as much as the detector.
@@ -422,9 +425,7 @@ from helpers.detection import detect_by_rule
 rule = detect_by_rule(raw)
 print("the same scores:", np.allclose(rule.scores, ratio))
 print(f"AUROC of the rule: {rule.score(marked).auroc:.4f}")
-print(
-    "of untrained networks:", ", ".join(f"{v:.4f}" for v in rescored.values())
-)
+print("of untrained networks:", ", ".join(f"{v:.4f}" for v in values))
 
 # %% [markdown]
 # Hard to beat, and hard to tell from the luckiest network. Its events, with the marks that a person left within five seconds of
@@ -440,15 +441,15 @@ for event in rule.events:
     print(f"{event.onset:8.1f} to {event.end:7.1f} s   {', '.join(near)}")
 
 # %% [markdown]
-# EFD stands for *epileptiform discharge*: the same kind of waves, for a second or two, between the seizures and without the
-# signs of one. (The other words are notes: `purple` was a second word to remember, and `L` stands alone in the file.) So the
-# rule's false alarms are not noise. They are the most difficult moments without a seizure that this recording has.
+# EFD stands for *epileptiform discharge*: the same kind of waves, for a second or two, outside any seizure and without the
+# signs of one. (The other words are notes: `purple` was a second word to remember, and `L` stands alone in the file.) So the rule's
+# false alarms are not noise: a person marked each of them, as waves of the same kind.
 #
 # Is a shorter event than three seconds worth an alarm? The rule has no such limit; with the network's limit its four false
 # alarms would be gone, and with them any chance to find a seizure of two seconds. A limit is a choice as well.
 #
-# How many false alarms is it, then? It depends on who counts. By *overlap*, each event stands for itself, and is a false
-# alarm if it touches no marked seizure.
+# How many false alarms is it, then? It depends on who counts. By *overlap*, each event stands for itself, and is a
+# false alarm if it overlaps no marked seizure.
 
 # %%
 score = rule.score(marked)
@@ -470,8 +471,9 @@ for counted in (score.overlap, score.szcore):
 # ## The picture
 #
 # Below is what `workbook detect` draws for any recording. In the upper panel look at three things: the four narrow peaks
-# before minute 14 are the discharges; from minute 22 on, the deep breathing slows the whole EEG and lifts the score to about
-# ten, far below the threshold; and in the middle of that stand the three seizures.
+# before minute 14 are the discharges; from minute 22 to 25 the deep breathing slows the whole EEG and lifts the score to
+# several times its usual level, still below the threshold; and out of that stand the three seizures. (The two drops in the
+# first minute are no EEG: the marks there say `Biocal CAL`, a calibration, and `IMP CHECK ON`, a check of the electrodes.)
 
 # %% mystnb={"image": {"alt": "Three panels about the one-feature rule on the 30-minute recording. Top: its score each second on a logarithmic axis with a dashed threshold at 40; the score stays near 1 and crosses the threshold in four short peaks between minute 10 and 14 and in three longer ones between minute 23 and 25, where marked seizures are shaded. Middle: a strip with seven detected and three marked events; the last three coincide. Bottom: twelve seconds of 19-channel EEG around the highest score, with large 3 Hz spike-and-wave inside the shaded seizure."}}
 from helpers.teaching import detection_figure
@@ -487,7 +489,7 @@ plt.show()
 # | `ModuleNotFoundError: helpers` | the notebook runs in another environment than the one that `make` made | choose the kernel of `.venv`, or run `make lab` |
 # | the download stops | no network, or a proxy in between | `workbook data fetch` says which, and what to do; the file is kept once it is whole |
 # | `RecordingError` about missing channels | the file is bipolar, or spells its channels in a new way | [chapter 09](09_recordings.ipynb) |
-# | minutes, where the card above says seconds | there is no GPU, or PyTorch does not see it | `workbook preflight` names the reason; on a CPU a few minutes are normal |
+# | much longer than the card above says | fewer or slower cores, or a GPU that PyTorch does not see | `workbook preflight` names the reason; a slow CPU may take minutes |
 # | a wonderful score | one patient, one kind of seizure, a threshold chosen on the same recording | ask what a rule with one feature reaches |
 
 # %% [markdown]

@@ -102,9 +102,11 @@ for name, width in widths.items():
 # %% [markdown]
 # Three things to notice.
 #
-# - **People.** The patient field holds code, sex, birthdate and name; the recording field dates, an administration code and a
-#   technician. Marks are free text, and often name somebody. All of that is in the open: before you share a file, look at
-#   all four, and use `raw.anonymize()`. (Here everything was unknown. 1985 is EDF's way to say so.)
+# - **People.** The patient field holds code, sex, birthdate and name; the recording field a date, an administration code and a
+#   technician. Marks are free text, and often name somebody. All of that is in the open. Before you share a file, look at both
+#   fields, the start date and every mark. `raw.anonymize()` replaces the names and shifts the dates, in memory: export the
+#   result. It leaves the text of the marks as it is; that is yours to clean (`raw.annotations.rename`). (Here everything was
+#   unknown. 1985 is EDF's way to say so.)
 # - **Length** is *records × seconds in each*: a promise in the header that the rest of the file may not keep.
 # - **EDF+C** says that the records follow each other without a gap. EDF+D would say that they may not. We come back to both.
 #
@@ -192,6 +194,9 @@ record(places_that_differ=len(moved))
 # <span data-result="places_that_differ">8</span> of 19 rows are someone else's. The shapes fit. Nothing raises. The scores
 # get worse, and the search begins everywhere but here. So the order is part of the data: `pick_canonical` looks each channel
 # up by name, raises where one is missing, and returns them in the order of `CANONICAL`, whatever the file had.
+#
+# That settles the file's side. A model from elsewhere has an order of its own, which no check of a file can see: keep the names
+# with the weights, and bring the rows into that order (exercise 09.3).
 
 # %% [markdown]
 # ## A voltage is a difference
@@ -286,16 +291,17 @@ with style():
 plt.show()
 
 # %% [markdown]
-# Sixty, which fits the United States, where it was recorded. `line_frequency` decides as you did: it compares the power at 50
-# and at 60 Hz with the neighborhood, on the median channel, and says `None` where neither stands out. How high is the peak?
+# Sixty, which fits the United States, where it was recorded. `line_frequency` decides much as you did, but on the median
+# channel, where the hum is weak: it compares the power at 50 and at 60 Hz with the neighborhood, and says `None` where neither
+# stands out. How high is the peak?
 
 # %%
 frequencies, density = welch(eeg.get_data(), fs=200, nperseg=800)  # (19, bins)
-around = density[:, np.abs(frequencies - line) < 4]
-ratios = around.max(axis=1) / np.median(around, axis=1)
-print(f"at {line:.0f} Hz, times the median around it:")
-cz_ratio, usual = ratios[CANONICAL.index("Cz")], np.median(ratios)
-print(f"Cz {cz_ratio:.0f}, median channel {usual:.1f}")
+for hum in (50.0, line):
+    around = np.median(density[:, np.abs(frequencies - hum) < 4], axis=1)
+    ratios = density[:, frequencies == hum][:, 0] / around
+    cz_ratio, usual = ratios[CANONICAL.index("Cz")], np.median(ratios)
+    print(f"{hum:.0f} Hz: Cz {cz_ratio:.1f}, median channel {usual:.2f}")
 record(line_ratio=cz_ratio, median_line_ratio=usual)
 
 # %% [markdown]
@@ -343,11 +349,13 @@ record(alias_ratio=ratio)
 # %% [markdown]
 # A clean 40 Hz rhythm over the vertex, with <span data-result="alias_ratio:.0f">13</span> times the power that is really
 # there. It is the hum, folded down: 100 − 60 = 40. That is *aliasing*. A notch at 40 Hz could take the line out again, and
-# with it whatever the brain does at 40 Hz. And look at the gap between the curves from 25 Hz on: muscle and noise from above
-# 50 Hz were folded down too, lie under everything, and can never be told apart again.
+# with it whatever the brain does at 40 Hz. And look at the gap between the curves from 25 to 45 Hz: muscle and noise from above
+# 50 Hz were folded down too, lie under everything, and can never be told apart again. (Closer to 50 Hz part of the gap is the
+# resampler's own filter, which begins to cut there.)
 #
-# A resampler filters first; `samples[::2]` does not. And a resampler's filter is short: near half the new rate it lets
-# some of what is above through. A hum just above would survive in part. So the notch comes first, then the change of rate.
+# A resampler filters first; `samples[::2]` does not. And the polyphase filter used here is short: of what lies just above half
+# the new rate it lets some through. (MNE's default, by the FFT of the whole recording, is much steeper.) A hum there would
+# survive in part. So the notch comes first, then the change of rate.
 
 # %% [markdown]
 # ## Choose a filter by what it does to a seizure
@@ -357,15 +365,15 @@ record(alias_ratio=ratio)
 #
 # - A *zero-phase* filter looks equally far to both sides of each sample. Waves stay where they are. It needs to know what
 #   comes next, so it works on stored recordings, or with a delay.
-# - A *causal* filter has the past only, as in a monitor at the bedside. A short one, like the usual Butterworth, shifts each
-#   frequency by another amount, so shapes change.
+# - A *causal* filter has the past only, as in a monitor at the bedside. One of low order, like the usual Butterworth, shifts
+#   each frequency by another amount, so shapes change.
 #
 # The project behind the field notes filtered causally, with a Butterworth filter of third order, though it worked on
 # whole files. Turn both controls and watch the spike-and-wave complexes, positive up. The third filter is the same Butterworth
 # run forward and then backward, which cancels its shifts. **Guess first:** at which edge does each of them spoil the seizure?
 #
-# (An edge is not the same thing everywhere. A Butterworth passes half of the power at its edge. MNE's filters pass everything
-# above theirs, and half of the amplitude some way below: at 0.25 Hz for an edge of 0.5 Hz, at 3 Hz for one of 4 Hz.)
+# (An edge is not the same thing everywhere. A Butterworth passes half of the power at its edge, run both ways a quarter.
+# MNE's default, an FIR filter, passes everything above its edge, and half of the amplitude some way below: at 0.25 Hz for an edge of 0.5 Hz, at 3 Hz for one of 4 Hz.)
 
 # %%
 from scipy.signal import butter, sosfilt, sosfiltfilt
@@ -422,10 +430,17 @@ def describe(kind, edge):
     shifts = np.arange(-40, 41)  # samples of 5 ms
     before = before - before.mean()
     best = 5 * max(shifts, key=lambda k: np.dot(before, np.roll(after, k)))
+    fit = (
+        f"its waves lie {best} milliseconds earlier"
+        if best
+        else "nothing has moved"
+    )
+    if alike < 0:
+        fit = "they no longer fit at any shift"
     return (
         "Cz, 4.5 seconds around the start of a seizure, before and after a "
         f"high-pass at {edge:g} Hz ({kind}). The correlation of the two is "
-        f"{alike:.2f}; they fit best with a shift of {best} milliseconds. "
+        f"{alike:.2f}; {fit}. "
         f"From top to bottom {np.ptp(after):.0f} microvolts are left."
     )
 
@@ -446,8 +461,8 @@ explore(
 # 4 Hz the slow waves, which make the diagnosis, are cut down.
 #
 # The causal filter is another matter. At 1 Hz the flanks lean. At 2 Hz the slow waves have moved while the spikes, too fast
-# for this filter to touch, have not: the spike that stood near the crest now stands in the trough. The very same filter run
-# both ways leaves it at the crest, so it is not the edge that does it. How far does a wave of 3 Hz move?
+# for this filter to touch, have not: the spike that stood near the crest now stands on the flank, on the way down to the trough. The same
+# Butterworth run both ways leaves it at the crest, so it is not the edge that does it. How far does a wave of 3 Hz move?
 
 # %%
 from scipy.signal import sosfreqz
@@ -469,11 +484,9 @@ for edge in (0.1, 0.5, 1.0, 2.0):
 seconds = np.arange(4000) / 200
 rhythm = np.where(seconds < 10, 0, 100 * np.sin(2 * np.pi * 3 * (seconds - 10)))
 for edge in (0.5, 2.0):
-    leaked = mne.filter.filter_data(rhythm, 200.0, edge, None, verbose="error")[
-        :2000
-    ]
-    highest = np.abs(leaked).max()
-    print(f"edge {edge:3.1f} Hz: up to {highest:.1f} µV before it begins")
+    high = mne.filter.filter_data(rhythm, 200.0, edge, None, verbose="error")
+    leaked = np.abs(high[seconds < 10]).max()
+    print(f"edge {edge:3.1f} Hz: up to {leaked:.1f} µV before it begins")
 
 # %% [markdown]
 # Little at 0.5 Hz, and a reason not to believe an onset to the tenth of a second at higher edges.
@@ -493,8 +506,8 @@ print(f"{len(taps)} taps, {len(taps) / 200:.1f} s; symmetric: {symmetric}")
 # ## 256 samples a second
 #
 # The detector reads 256 Hz; this recording has 200. Raising the rate adds samples and no information: the amplifier recorded
-# nothing above 100 Hz. (Up to about 112 Hz the short filter of the resampler leaves a faint mirror image of what lies below
-# 100 Hz. So look above that.)
+# nothing above 100 Hz. (Between 100 and 112 Hz the short filter of the resampler leaves a mirror image of what
+# lies below 100 Hz, a third of the power of 90 Hz at first, and fading. So look above that, too.)
 
 # %%
 high = clean.copy().filter(0.5, None, verbose="error")
@@ -508,7 +521,8 @@ above = density[frequencies > 112].max() / density[frequencies == 90][0]
 print(f"above 112 Hz at most {above:.0e} of the power at 90 Hz")
 
 # %% [markdown]
-# A network that was trained on recordings with 256 Hz of their own may use what lies up there. Here it finds nothing. Whoever
+# A network that was trained on recordings with 256 Hz of their own may use what lies up there. Here it finds a mirror image,
+# and above that nothing. Whoever
 # compares data sets should ask what rate they were *recorded* at.
 
 # %% [markdown]
@@ -581,7 +595,7 @@ record(clipped_percent=percent, clipped_percent_in_seizures=percent_inside)
 # It does: <span data-result="clipped_percent_in_seizures:.1f">0.6</span> % of the samples inside seizures are cut, against
 # <span data-result="clipped_percent:.3f">0.017</span> % of all. Most of them on a few frontal channels. Here is one.
 
-# %% mystnb={"image": {"alt": "Fz in robust standard deviations, during four seconds of the third seizure. The trace swings about three times a second between minus 22 and plus 30. Dashed lines at plus and minus 20 mark the clip. What lies outside is drawn in orange: the tips of four spikes, and the bottom of one slow wave."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Fz in robust standard deviations, during four seconds of the third seizure. The trace swings about three times a second between minus 22 and plus 30. Dashed lines at plus and minus 20 mark the clip. What lies outside is drawn in orange: the tips of three spikes, the top of one slow wave and the bottom of another."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 3.0), layout="constrained")
     piece = slice(round(1477.0 * 256), round(1481.0 * 256))
@@ -610,7 +624,7 @@ with style():
 plt.show()
 
 # %% [markdown]
-# Tips of spikes are lost, and the bottom of one wave; the rhythm stays. For this kind of seizure that may do no harm. It is a decision, not a fact of
+# Tips of three spikes are lost, and the top and bottom of two waves; the rhythm stays. For this kind of seizure that may do no harm. It is a decision, not a fact of
 # nature, and now you know that somebody took it.
 
 # %% [markdown]
@@ -704,8 +718,9 @@ with expect_error(
 
 # %% [markdown]
 # **Six: a gap.** Somebody paused the machine for five minutes. The file says EDF+D, *discontinuous*, and each record carries its
-# own time. MNE reads the records as one piece, without a warning about the gap. The marks keep their times, the samples move
-# up, and every label behind the gap is five minutes off.
+# own time. MNE reads the records as one piece, without a word about the gap. The marks keep their times, the samples move up,
+# and every label behind the gap is five minutes off. The only hint, silenced here: the last marks now lie behind the end, and
+# MNE warns that it omitted them.
 
 # %%
 header, record_bytes = bytearray(content[:6912]), (len(content) - 6912) // 1811
@@ -869,9 +884,9 @@ record(tf32_error=errors[1000, "tf32"], half_a_bit=2**-11)
 
 # %% [markdown]
 # Half a unit of the tenth bit is 2⁻¹¹, about <span data-result="gpu/half_a_bit:.0e">5e-04</span>, and that is what came, at one rate,
-# and not at the other: cuDNN takes TF32 for some shapes and not for others. Our comparison with MNE would have passed by luck
-# at 200 Hz and failed at 1000. Of a drift of 1000 µV the error is half a microvolt: inside a network harmless, in a filter
-# that has to find waves of a microvolt in it, ruin. Nothing warns you; you measure.
+# and not at the other: cuDNN takes TF32 for some shapes and not for others. At 200 Hz a comparison of this size passes by
+# luck, at 1000 it fails. Where the drift is still in the signal, 1000 µV of it make an error of half a microvolt: too much for a
+# filter that has to leave waves of a few microvolts. Nothing warns you; you measure.
 
 # %% [markdown]
 # ## What can go wrong here

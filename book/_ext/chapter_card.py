@@ -89,10 +89,14 @@ def run_fact(lane, stamp):
 
 def cost_fact(stamp):
     """What the run of the GPU lane would cost on Modal."""
-    name, found = "That run on Modal", price_of(stamp)
+    name, found = "The same GPU, rented", price_of(stamp)
     if found is None:
         return name, "no price known", "for this GPU"
-    return name, dollars(stamp["seconds"] * found.dollars_per_second), f"price of {found.date:%Y-%m}, GPU alone"
+    return (
+        name,
+        dollars(stamp["seconds"] * found.dollars_per_second),
+        f"on Modal, a cloud service; price of {found.date:%Y-%m}, GPU alone",
+    )
 
 
 def certificate(chapter, lanes):
