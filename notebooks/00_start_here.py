@@ -310,9 +310,9 @@ record(
 )
 
 # %% [markdown]
-# On the machine that stored this page: <span data-result="ms_per_window:.1f">9.1</span> ms for a window of a minute,
+# On the machine that stored this page: <span data-result="ms_per_window:.1f">9.4</span> ms for a window of a minute,
 # and as every second is read about six times, the whole recording went through
-# <span data-result="times_real_time:.0f"></span> times faster than real time. A number in the text with a dotted line below
+# <span data-result="times_real_time:.0f">1085</span> times faster than real time. A number in the text with a dotted line below
 # it was measured by this notebook; where you have a mouse, hovering tells on which device.
 
 # %% [markdown]
@@ -392,7 +392,7 @@ record(highest_untrained_score=max(highest))
 # two is luck. Pick the luckiest of these seeds, and you have an untrained network with an AUROC of
 # <span data-result="highest_untrained_auroc:.3f">0.993</span>, which would look fine in a paper. The unluckiest has
 # <span data-result="lowest_untrained_auroc:.3f">0.162</span>. Neither ever says "seizure": the highest score of any of them is
-# <span data-result="highest_untrained_score:.2f"></span>, and an event needs 0.86.
+# <span data-result="highest_untrained_score:.2f">0.52</span>, and an event needs 0.86.
 #
 # That is the first lesson in scoring. A figure of merit from one patient with one kind of seizure measures the patient at
 # least as much as the detector.

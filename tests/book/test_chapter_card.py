@@ -94,7 +94,7 @@ def test_a_card_of_two_lanes(chapter_card):
     text = words(chapter_card.card(chapter("# A", gpu=GPU, cpu=CPU), SOURCES)).replace("\N{NO-BREAK SPACE}", " ")
     assert "Read about 5 min" in text
     assert "Run on a GPU 50 s on H100 80GB HBM3, 2.2 GiB of GPU memory" in text
-    assert "The same GPU, rented about $0.06 on Modal, a cloud service; price of 2026-05, GPU alone" in text  # 50.4 s at $0.001097
+    assert "The same GPU, rented about $0.06 on Modal, a cloud service; price of 2026-05, GPU alone" in text
     assert "Run on a CPU 4 min on 4 cores, x86_64, 2.8 GiB of memory" in text
     assert (
         "GPU run, which stored the outputs: NVIDIA H100 80GB HBM3, driver 580.1; python 3.12.3, torch 2.11.0; 50 s"
