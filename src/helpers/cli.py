@@ -69,6 +69,17 @@ def preflight(
     raise typer.Exit(environment(["preflight", *(["--json"] if as_json else [])]))
 
 
+@app.command()
+def explain(
+    file: Annotated[str, typer.Argument(help="A log; - or nothing: standard input.")] = "-",
+    as_json: Annotated[bool, typer.Option("--json", help='Print {"causes": [...]}, best first.')] = False,
+):
+    """Why an install, an import or a run of mamba-ssm failed: paste its log. Exit code 1 where it is unknown."""
+    from helpers.environment import main as environment
+
+    raise typer.Exit(environment(["explain", *(["--json"] if as_json else []), "--", file]))
+
+
 @data.command()
 def fetch():
     """Fetch the recordings into the cache: 53 MB once, checked by hash; nothing to do where they are there."""

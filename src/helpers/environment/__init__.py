@@ -5,7 +5,9 @@ Python 3.10 or later. It looks at other packages through their metadata, their f
 limit; it never imports them, and it installs and repairs nothing outside the throwaway folder of a lab.
 """
 
+from helpers.environment.answer import render_explanation
 from helpers.environment.command import main
+from helpers.environment.diagnosis import Cause, Explanation, explain
 from helpers.environment.labs import Lab, LabError, expect_error
 from helpers.environment.memory import keep_freed_memory
 from helpers.environment.packages import Package, Torch
@@ -14,6 +16,8 @@ from helpers.environment.report import Report, Verdict, preflight
 from helpers.environment.screen import render
 
 __all__ = [
+    "Cause",
+    "Explanation",
     "Gpu",
     "Host",
     "Lab",
@@ -25,8 +29,10 @@ __all__ = [
     "Verdict",
     "cache_folder",
     "expect_error",
+    "explain",
     "keep_freed_memory",
     "main",
     "preflight",
     "render",
+    "render_explanation",
 ]

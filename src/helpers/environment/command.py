@@ -11,7 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from helpers.environment.answer import render_explanation
+from helpers.environment.diagnosis import explain
 from helpers.environment.report import preflight
 from helpers.environment.screen import render
 
@@ -27,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when the notebooks run here, 1 when something they need is missing, 2 for a usage error.
+        0 when the notebooks run here, or the log is explained; 1 when something they need is missing, or the log is
+        unknown; 2 for a usage error.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
@@ -50,6 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("preflight", help="facts about this machine, and what will run here")
     check.add_argument("--json", action="store_true", help="print the same facts as one JSON object")
     check.set_defaults(run=_preflight)
+    why = commands.add_parser(
+        "explain",
+        help="why an install, an import or a run failed: paste its log",
+        description="Why an install, an import or a run of mamba-ssm or causal-conv1d failed, from its log.",
+        epilog="Exit code 0: explained. 1: nothing known was found. 2: the log could not be read.",
+    )
+    why.add_argument("file", nargs="?", default="-", metavar="FILE", help="a log; - or nothing: standard input")
+    why.add_argument("--json", action="store_true", help='print {"causes": [...]}, best first, empty when unknown')
+    why.set_defaults(run=_explain)
     return parser
 
 
@@ -60,3 +73,23 @@ def _preflight(arguments: argparse.Namespace) -> int:
     else:
         print(render(report, color=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
     return 0 if report.ready else 1
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    try:
+        if arguments.file == "-":
+            if sys.stdin.isatty():
+                print("Paste the log, then press Ctrl-D on a line of its own.", file=sys.stderr)
+            log = getattr(sys.stdin, "buffer", sys.stdin).read()
+        else:
+            log = Path(arguments.file).read_bytes()
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or fault
+        print(f"error: {arguments.file}: cannot be read ({reason}). Give a log file, or - for input.", file=sys.stderr)
+        return 2
+    explanation = explain(log)
+    if arguments.json:
+        print(json.dumps(explanation.to_dict(), indent=2))
+    else:
+        print(render_explanation(explanation))
+    return 0 if explanation.known else 1
