@@ -51,7 +51,7 @@ def explore(function, alt, **controls):
     for name, (_, values) in controls.items():
         if not values:
             raise ValueError(f"control {name} has no values; give the ones to draw")
-        if all(isinstance(value, numbers.Real) for value in values) and sorted(set(values)) != list(values):
+        if _slides(values) and sorted(set(values)) != list(values):
             raise ValueError(f"control {name} has the values {values}; numbers have to increase, for a slider")
     count = math.prod(len(values) for _, values in controls.values())
     if count > MAX_FRAMES:
@@ -79,10 +79,7 @@ class Explorer:
     def html(self):
         """The explorer as HTML that needs no kernel, no network and no style sheet."""
         key = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps([self._frames[0], repr(self)])).hex[:12]
-        rows = "".join(
-            _control(f"{key}-{name}", label, [_text(value) for value in values])
-            for name, (label, values) in self._controls.items()
-        )
+        rows = "".join(_control(f"{key}-{name}", label, values) for name, (label, values) in self._controls.items())
         hidden = [frame.replace("<img ", "<img hidden ", 1) for frame in self._frames[1:]]
         title = "Explorer: " + ", ".join(label for label, _ in self._controls.values())
         return (
@@ -121,9 +118,15 @@ this.querySelectorAll('img').forEach((image, index) => { image.hidden = index !=
 """
 
 
-def _control(key, label, texts):
+def _slides(values):
+    """Whether a control is a slider; otherwise it is a menu."""
+    return all(isinstance(value, numbers.Real) for value in values)
+
+
+def _control(key, label, values):
+    texts = [_text(value) for value in values]
     data = f"id=\"{key}\" data-texts='{html.escape(json.dumps(texts, ensure_ascii=False))}'"
-    if all(isinstance(text, str) and _is_number(text) for text in texts):
+    if _slides(values):
         return (
             f'<div><label for="{key}">{html.escape(label)}: <output>{texts[0]}</output></label>'
             f'<input type="range" {data} min="0" max="{len(texts) - 1}" value="0" aria-valuetext="{texts[0]}"></div>'
@@ -136,7 +139,7 @@ def _live(label, values):
     import ipywidgets
 
     common = {"description": label, "style": {"description_width": "initial"}, "continuous_update": False}
-    if not all(isinstance(value, numbers.Real) for value in values):
+    if not _slides(values):
         return ipywidgets.Dropdown(options=values, description=label, style=common["style"])
     if all(isinstance(value, numbers.Integral) for value in values):
         return ipywidgets.IntSlider(values[0], min(values), max(values), **common)
@@ -162,10 +165,3 @@ def _image(function, alt, chosen):
 
 def _text(value):
     return value if isinstance(value, str) else f"{value:g}"
-
-
-def _is_number(text):
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

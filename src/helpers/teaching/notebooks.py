@@ -77,9 +77,8 @@ def execute(path, lane, commit=None, timeout=900, progress=None, home=False):
         raise NotebookError(f"lane {lane!r}: expected gpu or cpu")
     notebook = _read_pair(path)
     meta = notebook.metadata.setdefault("workbook", {"home": lane, "lanes": {}})
-    if home and meta["home"] != lane:
+    if home:
         meta["home"] = lane
-        meta["lanes"].pop(lane, None)
     run = copy.deepcopy(notebook)
     run.cells = [cell for cell in run.cells if lane_of(cell) in (None, lane)]
     began = time.perf_counter()
@@ -153,7 +152,6 @@ def _read_pair(path):
 
 
 def _run(notebook, path, lane, timeout, progress):
-    import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -166,8 +164,8 @@ def _run(notebook, path, lane, timeout, progress):
         resources={"metadata": {"path": str(path.parent)}},
     )
     with client.setup_kernel():
-        if lane == "gpu":
-            _need_gpu(client, path)
+        if lane == "gpu" and _ask(client, "import torch\nprint(torch.cuda.is_available())") != "True":
+            raise NotebookError(f"{path}: lane gpu, but PyTorch found no GPU in the notebook. Nothing was stored.")
         for index, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, index)
@@ -176,11 +174,7 @@ def _run(notebook, path, lane, timeout, progress):
                 raise NotebookError(f"{path}, cell {index + 1} ({first}): {fault.ename}: {fault.evalue}") from fault
             if progress:
                 progress(index + 1, len(notebook.cells))
-        probe = nbformat.v4.new_code_cell(_REPORT)
-        notebook.cells.append(probe)
-        client.execute_cell(probe, len(notebook.cells) - 1, store_history=False)
-        notebook.cells.pop()
-    report = json.loads(probe.outputs[0].text)
+        report = json.loads(_ask(client, _REPORT))
     if lane == "cpu" and report["device"]:
         raise NotebookError(f"{path}: lane cpu, but PyTorch sees {report['device']}. Set CUDA_VISIBLE_DEVICES= first.")
     from helpers.environment import preflight
@@ -191,16 +185,15 @@ def _run(notebook, path, lane, timeout, progress):
     return report
 
 
-def _need_gpu(client, path):
-    """Say so before the first cell runs, not after the last."""
+def _ask(client, code):
+    """What code prints in the notebook's own kernel; it leaves no cell behind."""
     import nbformat
 
-    probe = nbformat.v4.new_code_cell("import torch\nprint(torch.cuda.is_available())")
+    probe = nbformat.v4.new_code_cell(code)
     client.nb.cells.append(probe)
     client.execute_cell(probe, len(client.nb.cells) - 1, store_history=False)
     client.nb.cells.pop()
-    if probe.outputs[0].text.strip() != "True":
-        raise NotebookError(f"{path}: lane gpu, but PyTorch found no GPU in the notebook. Nothing was stored.")
+    return probe.outputs[0].text.strip()
 
 
 def _is_progress(output):
