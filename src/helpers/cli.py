@@ -80,11 +80,56 @@ def explain(
     raise typer.Exit(environment(["explain", *(["--json"] if as_json else []), "--", file]))
 
 
+@app.command()
+def doctor(
+    python: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Examine another interpreter, or a virtual environment.")
+    ] = None,
+    no_import: Annotated[bool, typer.Option("--no-import", help="Read files only, under 2 s; try no import.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
+):
+    """Which layer of torch, mamba-ssm and causal-conv1d is broken, and the fix here. Exit code 1 where one is."""
+    from helpers.environment import main as environment
+
+    options = [*([f"--python={python}"] if python is not None else []), *(["--no-import"] if no_import else [])]
+    raise typer.Exit(environment(["doctor", *options, *(["--json"] if as_json else [])]))
+
+
+@app.command()
+def plan(
+    torch: Annotated[
+        str | None, typer.Option(metavar="2.5.1+cu124", help="The one installed here if left out.")
+    ] = None,
+    cuda: Annotated[str | None, typer.Option(metavar="12.4", help="Of torch; its version may tell it already.")] = None,
+    abi: Annotated[
+        str | None, typer.Option(metavar="TRUE|FALSE", help="What torch._C._GLIBCXX_USE_CXX11_ABI says.")
+    ] = None,
+    python: Annotated[str | None, typer.Option(metavar="3.11", help="This one if left out.")] = None,
+    platform: Annotated[str | None, typer.Option(metavar="linux_x86_64", help="This one if left out.")] = None,
+    gpu: Annotated[str | None, typer.Option(metavar="9.0", help="Compute capability, or none.")] = None,
+    mamba: Annotated[str | None, typer.Option(metavar="2.2.4", help="Keep to this mamba-ssm.")] = None,
+    causal_conv1d: Annotated[
+        str | None, typer.Option("--causal-conv1d", metavar="1.5.0.post8", help="Keep to this causal-conv1d.")
+    ] = None,
+    commands: Annotated[bool, typer.Option("--commands", help="Print the commands alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all pairs and commands as one object.")] = False,
+):
+    """What to install of mamba-ssm and causal-conv1d, and what pip would do. Exit code 1 where there is no way."""
+    from helpers.environment import main as environment
+
+    given = {"torch": torch, "cuda": cuda, "abi": abi, "python": python, "platform": platform, "gpu": gpu}
+    given |= {"mamba": mamba, "causal-conv1d": causal_conv1d}
+    options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    flags = [*(["--commands"] if commands else []), *(["--json"] if as_json else [])]
+    raise typer.Exit(environment(["plan", *options, *flags]))
+
+
 @data.command()
 def fetch():
-    """Fetch the recordings into the cache: 53 MB once, checked by hash; nothing to do where they are there."""
+    """Fetch recordings (53 MB) and what the labs break (42 MB) into the cache, once, checked by hash."""
     from helpers.eeg import DATASETS, RecordingError, cached
     from helpers.eeg import fetch as fetch_one
+    from helpers.environment import ArtifactError, fetch_artifacts, wheelhouse
 
     for name, dataset in DATASETS.items():
         there = cached(name)
@@ -96,6 +141,13 @@ def fetch():
         print(f"{name}: {'already here' if there else 'fetched'}, {path}")
         print(f"  {dataset.title}")
         print(f"  {dataset.source}, {dataset.licence}")
+    try:
+        with _bar("Fetching what the labs break", unit="files") as progress:
+            fetch_artifacts(progress)
+    except ArtifactError as fault:
+        _fail(fault)
+    print(f"labs: {wheelhouse().parent}")
+    print("  releases of mamba-ssm and causal-conv1d as on PyPI, and wheels for throwaway environments")
 
 
 @app.command()

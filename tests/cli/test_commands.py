@@ -18,6 +18,7 @@ from helpers import environment
 from helpers.cli import app
 from helpers.detection import Detection, detect_by_rule
 from helpers.eeg import CANONICAL, DATASETS, DownloadError, read_recording
+from helpers.environment import artifacts, cache_folder
 from helpers.models import SeizureDetector
 from helpers.scoring import COLUMNS, read_events
 
@@ -341,13 +342,20 @@ def test_errors_of_a_process_of_its_own(tmp_path):
 # -- data fetch -------------------------------------------------------------------------------------------------------
 
 
-def test_fetch_with_a_filled_cache_asks_nobody(monkeypatch, tmp_path):
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """A cache that holds what the labs need, and no recording."""
+    (tmp_path / "labs").symlink_to(cache_folder() / "labs")
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_fetch_with_a_filled_cache_asks_nobody(monkeypatch, cache):
     from dataclasses import replace
     from hashlib import sha256
 
-    path = tmp_path / "absence_epilepsy.eeg.h5"
+    path = cache / "absence_epilepsy.eeg.h5"
     path.write_bytes(b"whole")
-    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
     monkeypatch.setitem(DATASETS, "absence", replace(DATASETS["absence"], sha256=sha256(b"whole").hexdigest()))
     monkeypatch.setattr(subprocess, "Popen", None)
     result = workbook("data", "fetch")
@@ -355,34 +363,47 @@ def test_fetch_with_a_filled_cache_asks_nobody(monkeypatch, tmp_path):
     assert result.stdout.startswith(f"absence: already here, {path}\n")
     assert "https://pypi.org/project/eeghdf/0.2.4/" in result.stdout
     assert "BSD-3-Clause" in result.stdout
-    assert result.stderr == ""
+    assert f"labs: {cache / 'labs'}" in result.stdout
+    assert "34/34" in result.stderr or result.stderr == ""
 
 
-def test_fetch_shows_progress_and_where_the_file_is(monkeypatch, tmp_path):
+def test_fetch_shows_progress_and_where_the_file_is(monkeypatch, cache):
     import helpers.eeg
 
     def fetch(name, progress):
         progress(1, 3)
         progress(3, 3)
-        return tmp_path / name
+        return cache / name
 
-    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
     monkeypatch.setattr(helpers.eeg, "fetch", fetch)
     result = workbook("data", "fetch")
     assert result.exit_code == 0, result.stderr
-    assert f"absence: fetched, {tmp_path / 'absence'}" in result.stdout
+    assert f"absence: fetched, {cache / 'absence'}" in result.stdout
     assert "Fetching absence" in result.stderr
 
 
-def test_fetch_that_fails_is_one_error(monkeypatch, tmp_path):
+def test_fetch_that_fails_is_one_error(monkeypatch, cache):
     import helpers.eeg
 
     def fetch(name, progress):
         raise DownloadError("no network.\nConnect to one.")
 
-    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
     monkeypatch.setattr(helpers.eeg, "fetch", fetch)
     one_error(workbook("data", "fetch"), "no network. Connect to one.")
+
+
+def test_fetch_says_when_the_labs_cannot_be_had(monkeypatch, cache):
+    import helpers.eeg
+
+    monkeypatch.setattr(helpers.eeg, "fetch", lambda name, progress: cache / name)
+    (cache / "labs").unlink()
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9")
+    artifacts._index.cache_clear()
+    result = workbook("data", "fetch")
+    artifacts._index.cache_clear()
+    assert result.exit_code == 1
+    assert "absence: fetched" in result.stdout
+    assert "could not be fetched (<urlopen error [Errno 111] Connection refused>)" in result.stderr.replace("\n", " ")
 
 
 def test_workbook_command_is_this_application():

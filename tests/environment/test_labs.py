@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from helpers.environment import Lab, LabError, expect_error
+from helpers.environment.elf import read_extension
 
 
 @pytest.fixture(autouse=True)
@@ -363,27 +364,74 @@ def test_a_virtual_environment_with_a_package(lab):
             "tiny_scan-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr("tiny_scan-1.0.dist-info/RECORD", "")
-    python = lab.environment("--no-index", "./tiny_scan-1.0-py3-none-any.whl", name="clean")
+    python = lab.environment("./tiny_scan-1.0-py3-none-any.whl", name="clean")
     assert python == lab / "clean/bin/python"
     assert lab.python("import sys, tiny_scan; print(sys.prefix, tiny_scan.width)", python=python) == "<lab>/clean 4"
     with pytest.raises(ModuleNotFoundError, match="pytest"):
         lab.python("import pytest", python=python, env={"PYTHONPATH": None})
 
 
-def test_environments_without_pip_and_where_a_file_is(lab, monkeypatch):
-    python = lab.write("python", f'#!/bin/sh\nexec {sys.executable} "$@" --without-pip\n')
-    python.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(python))
-    message = r"^`<lab>/bare/bin/python -m pip install .* tiny-scan` ended with exit code 1:\n.*No module named pip$"
-    with pytest.raises(LabError, match=message):
-        lab.environment("tiny-scan", name="bare")
-    seeing = lab.environment(name="seeing", system_site_packages=True)
-    assert "include-system-site-packages = true" in (seeing.parents[1] / "pyvenv.cfg").read_text()
+def test_an_environment_may_see_the_packages_of_this_one(lab):
+    seeing = lab.environment(name="seeing", inherit=True)
+    assert lab.python("import sys, pytest; print(sys.prefix)", python=seeing) == "<lab>/seeing"
+    assert "Version: " in lab.pip("show", "pytest", python=seeing)
+
+
+def test_pip_installs_from_the_labs_wheels_and_reaches_no_index(lab, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9")  # would be asked if pip looked at this machine's settings
+    python = lab.environment("einops")
+    assert lab.python("import einops; print(einops.__version__)", python=python) == "0.8.2"
+    assert not list((lab / "venv").rglob("einops/**/*.pyc"))
+    with pytest.raises(LabError, match="No matching distribution found for no-such-package"):
+        lab.pip("install", "no-such-package", python=python)
+
+
+def test_environments_that_cannot_be_made(lab):
     lab.write("taken", "a file")
-    with pytest.raises(LabError, match=r"-m venv <lab>/taken` ended with exit code 1:\n(.*\n)*.*<lab>/taken"):
+    with pytest.raises(
+        LabError, match=r"-m venv --without-pip <lab>/taken` ended with exit code 1:\n(.*\n)*.*<lab>/taken"
+    ):
         lab.environment(name="taken")
     with pytest.raises(ValueError, match="outside the lab"):
         lab.environment(name="../venv")
+
+
+# Compiling
+
+WIDTH = """
+    #define PY_SSIZE_T_CLEAN
+    #include <Python.h>
+    static PyObject* width(PyObject* self, PyObject* none) { return PyLong_FromLong(%s); }
+    static PyMethodDef methods[] = {{"width", width, METH_NOARGS, ""}, {0, 0, 0, 0}};
+    static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "tiny_scan", 0, -1, methods};
+    PyMODINIT_FUNC PyInit_tiny_scan(void) { return PyModule_Create(&module); }
+"""
+
+
+def test_a_module_is_built_and_imported(lab):
+    lab.write("tiny_scan.c", WIDTH % "WIDTH")
+    assert lab.build("tiny_scan.c", flags=["-DWIDTH=3"]) == lab / "tiny_scan.so"
+    assert lab.python("import tiny_scan; print(tiny_scan.width())") == "3"
+    with pytest.raises(LabError, match=r"gcc -shared [^`]+` ended with exit code 1:\n(.*\n)*.*WIDTH. undeclared"):
+        lab.build("tiny_scan.c", output="other/tiny_scan.so")
+
+
+def test_a_library_of_the_lab_is_found_beside_the_output_and_torch_where_it_lies(lab):
+    lab.write("four.c", "int four(void) { return 4; }")
+    lab.build("four.c", output="libfour.so")
+    lab.write("tiny_scan.c", "int four(void);" + WIDTH.replace("%s", "four()"))
+    built = lab.build("tiny_scan.c", links=["four"])
+    assert read_extension(built).needed[0] == "libfour.so"
+    lab.write("light_scan.cpp", "#include <c10/util/Exception.h>\nvoid f(int n) { TORCH_CHECK(n > 1); }")
+    light = read_extension(lab.build("light_scan.cpp", links=["c10"]))
+    assert "libc10.so" in light.needed
+    assert light.rpath == light.runpath == ()
+
+
+def test_a_source_of_another_language_is_refused(lab):
+    lab.write("tiny.f90", "end")
+    with pytest.raises(ValueError, match=r"'.*tiny.f90' ends in '.f90', expected .c, .cpp, .cu"):
+        lab.build("tiny.f90")
 
 
 # What stays behind: nothing

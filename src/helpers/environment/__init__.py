@@ -6,8 +6,11 @@ limit; it never imports them, and it installs and repairs nothing outside the th
 """
 
 from helpers.environment.answer import render_explanation
+from helpers.environment.artifacts import ArtifactError, fetch_artifacts, sdist, unpacked, wheelhouse
 from helpers.environment.command import main
 from helpers.environment.diagnosis import Cause, Explanation, explain
+from helpers.environment.elf import ElfError, Extension, Search, predict, read_extension
+from helpers.environment.examination import Examination, diagnose
 from helpers.environment.labs import Lab, LabError, expect_error
 from helpers.environment.memory import keep_freed_memory
 from helpers.environment.packages import Package, Torch
@@ -16,8 +19,12 @@ from helpers.environment.report import Report, Verdict, preflight
 from helpers.environment.screen import render
 
 __all__ = [
+    "ArtifactError",
     "Cause",
+    "ElfError",
+    "Examination",
     "Explanation",
+    "Extension",
     "Gpu",
     "Host",
     "Lab",
@@ -25,14 +32,22 @@ __all__ = [
     "Machine",
     "Package",
     "Report",
+    "Search",
     "Torch",
     "Verdict",
     "cache_folder",
+    "diagnose",
     "expect_error",
     "explain",
+    "fetch_artifacts",
     "keep_freed_memory",
     "main",
+    "predict",
     "preflight",
+    "read_extension",
     "render",
     "render_explanation",
+    "sdist",
+    "unpacked",
+    "wheelhouse",
 ]

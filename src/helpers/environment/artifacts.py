@@ -90,13 +90,7 @@ def wheelhouse() -> Path:
     ArtifactError
         Where a wheel is missing and cannot be fetched.
     """
-    folder = _folder() / "wheels-cp{}{}".format(*sys.version_info)
-    wanted = [Requirement(line) for line in _table()["wheels"]["requirements"]]
-    wanted = [item for item in wanted if item.marker is None or item.marker.evaluate()]
-    if not all(_has(folder, item) for item in wanted):
-        folder.mkdir(parents=True, exist_ok=True)
-        _pip_download(wanted, folder)
-    return folder
+    return _wheels(None)
 
 
 def fetch_artifacts(progress: Callable[[int, int], None] | None = None) -> None:
@@ -113,14 +107,25 @@ def fetch_artifacts(progress: Callable[[int, int], None] | None = None) -> None:
         At the first one that cannot be had; those before it stay.
     """
     archives = list(_table()["sdist"])
-    for done, archive in enumerate(archives):
+    wheels = len(_table()["wheels"]["requirements"])
+    progress = progress or (lambda done, in_all: None)
+    for done, archive in enumerate(archives, start=1):
         name, _, version = archive.removesuffix(".tar.gz").rpartition("-")
         sdist(name, version)
+        progress(done, len(archives) + wheels)
+    _wheels(lambda done: progress(len(archives) + done, len(archives) + wheels))
+
+
+def _wheels(progress: Callable[[int], None] | None) -> Path:
+    folder = _folder() / "wheels-cp{}{}".format(*sys.version_info)
+    for done, line in enumerate(_table()["wheels"]["requirements"], start=1):
+        wanted = Requirement(line)
+        if (wanted.marker is None or wanted.marker.evaluate()) and not _has(folder, wanted):
+            folder.mkdir(parents=True, exist_ok=True)
+            _pip_download(wanted, folder)
         if progress:
-            progress(done + 1, len(archives) + 1)
-    wheelhouse()
-    if progress:
-        progress(len(archives) + 1, len(archives) + 1)
+            progress(done)
+    return folder
 
 
 def _folder() -> Path:
@@ -202,14 +207,13 @@ def _has(folder: Path, wanted: Requirement) -> bool:
     return any(name == canonicalize_name(wanted.name) and version in wanted.specifier for name, version in names)
 
 
-def _pip_download(wanted: list[Requirement], folder: Path) -> None:
+def _pip_download(wanted: Requirement, folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-    command += [f"{item.name}{item.specifier}" for item in wanted]
+    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), f"{wanted.name}{wanted.specifier}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("ERROR")]
         raise ArtifactError(
-            f"the labs' wheels could not be fetched: pip said {(errors or ['nothing'])[-1]!r}. Connect to a network "
-            "and run `workbook data fetch`."
+            f"{wanted.name}{wanted.specifier} could not be fetched: pip said {(errors or ['nothing'])[-1]!r}. "
+            "Connect to a network and run `workbook data fetch`."
         )

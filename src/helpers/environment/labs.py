@@ -14,14 +14,18 @@ import re
 import shlex
 import shutil
 import signal
+import site
 import stat
 import subprocess
 import sys
 import tempfile
 import textwrap
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from helpers.environment.artifacts import wheelhouse
+from helpers.environment.compiling import compile_command
 
 try:
     import fcntl
@@ -255,23 +259,24 @@ class Lab:
             raise _failure("python", returncode, output, timeout)
         return output
 
-    def environment(self, *requirements: str, name: str = "venv", system_site_packages: bool = False) -> Path:
+    def environment(self, *requirements: str, name: str = "venv", inherit: bool = False) -> Path:
         """Make a virtual environment in the lab, and install into it.
+
+        It has no pip of its own: `pip` installs into it from outside.
 
         Parameters
         ----------
         *requirements : str
-            As `pip install` takes them. Without any, no network is needed.
+            As `pip install` takes them, out of the wheels that `workbook data fetch` keeps for the labs.
         name : str
             Of its folder in the lab.
-        system_site_packages : bool
-            Whether it sees the packages of the interpreter below; where this process runs in a virtual environment,
-            those are not the packages that this process sees.
+        inherit : bool
+            Whether it sees the packages of this process too, behind its own.
 
         Returns
         -------
         Path
-            Its Python, for `python` and `run`.
+            Its Python, for `python`, `pip` and `run`.
 
         Raises
         ------
@@ -279,13 +284,91 @@ class Lab:
             Where `venv` or `pip` fails.
         """
         folder = self / name
-        options = ["--system-site-packages"] if system_site_packages else []
-        self.run(sys.executable, "-m", "venv", *options, folder, timeout=_INSTALL_SECONDS)
+        self.run(sys.executable, "-m", "venv", "--without-pip", folder, timeout=_INSTALL_SECONDS)
         python = folder / "bin" / "python"
+        if inherit:
+            packages = next((folder / "lib").glob("python*")) / "site-packages"
+            packages.joinpath("inherited.pth").write_text("\n".join(site.getsitepackages()))
         if requirements:
-            install = ("-m", "pip", "install", "--disable-pip-version-check", *requirements)
-            self.run(python, *install, timeout=_INSTALL_SECONDS)
+            self.pip("install", *requirements, python=python)
         return python
+
+    def pip(
+        self,
+        *arguments: str | os.PathLike[str],
+        python: str | os.PathLike[str],
+        env: Mapping[str, str | os.PathLike[str] | None] | None = None,
+    ) -> str:
+        """Run pip for an environment of the lab, cut off from every index and from pip's settings on this machine.
+
+        Parameters
+        ----------
+        *arguments : str or Path
+            As behind `pip`: `"install", "--no-build-isolation", archive`. What it looks for has to lie among the
+            wheels that `workbook data fetch` keeps for the labs.
+        python : str or Path
+            What `environment` returned.
+        env : mapping, optional
+            As for `run`.
+
+        Returns
+        -------
+        str
+            What it printed, as for `run`.
+
+        Raises
+        ------
+        LabError
+            Where the exit status is not 0.
+        """
+        alone = {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": wheelhouse(),
+            "PIP_CACHE_DIR": self / "pip-cache",
+            "PIP_NO_COMPILE": "0",  # pip reads it as the value of `compile`, so 0 turns it off
+            "PIP_PROGRESS_BAR": "off",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+        command = (sys.executable, "-m", "pip", "--python", python, *arguments)
+        return self.run(*command, env={**alone, **(env or {})}, timeout=_INSTALL_SECONDS)
+
+    def build(
+        self,
+        source: str | os.PathLike[str],
+        links: Sequence[str] = (),
+        flags: Sequence[str] = (),
+        output: str | os.PathLike[str] | None = None,
+    ) -> Path:
+        """Compile one source file of the lab into a shared library, as a torch extension is compiled.
+
+        Parameters
+        ----------
+        source : str or Path
+            A `.c`, `.cpp` or `.cu` file in the lab's folder; gcc, g++ or nvcc compiles it.
+        links : sequence of str
+            Libraries, as after `-l`: torch's (`c10`, `torch_cpu`), the system's, and those of the output's folder.
+        flags : sequence of str
+            Further options of the compiler.
+        output : str or Path, optional
+            In the lab's folder; the source's name with `.so` when left out, which Python imports.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        LabError
+            Where the compiler fails or is not there.
+        FileNotFoundError
+            Where a library of torch is asked for and torch is not installed.
+        """
+        source = self / source
+        target = self / (source.with_suffix(".so") if output is None else output)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.run(*compile_command(source, target, links, flags), timeout=_INSTALL_SECONDS)
+        return target
 
     def hide(self, text: str) -> str:
         """Return `text` with the lab's folder as `<lab>`, `sys.prefix` as `<env>` and the home folder as `~`.
