@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from helpers.environment.elf_file import ElfError, ElfFile
+from helpers.environment.elf_file import BUS_ERROR, ElfError, ElfFile
 from helpers.environment.elf_names import owner, qualified, string_abi
 
 __all__ = ["ElfError", "Extension", "Finding", "Search", "loader_path", "predict", "read_extension"]
@@ -114,7 +114,7 @@ class Finding:
         Failure of the catalogue: `U1`, `U2`, `L1` … `L8`, `I1`, `I11`; None for a version that is neither of glibc nor
         of libstdc++.
     text : str
-        The message of the ImportError, letter for letter.
+        The message of the ImportError, letter for letter; `Bus error` where Python is ended by one.
     reason : str
         One line: the mechanism, in this case.
     """
@@ -179,6 +179,12 @@ def predict(extension: Extension, search: Search) -> list[Finding]:
         Where the extension's file is not what it was any more.
     """
     return _Loader(search).findings(extension)
+
+
+def refused(path: str | os.PathLike[str], error: ElfError) -> Finding:
+    """Return what an import says of a file that `read_extension` refuses with a known text."""
+    text = error.text if error.text == BUS_ERROR else f"{os.fspath(path)}: {error.text}"
+    return Finding(error.id, text, str(error))
 
 
 def loader_path(root: str | os.PathLike[str] = "/") -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -309,7 +315,7 @@ class _Loader:
                 except ElfError as error:
                     if error.id != "L8":  # the loader goes on looking
                         continue
-                    self._missing.setdefault(name, Finding("L8", f"{path}: {error.text}", str(error)))
+                    self._missing.setdefault(name, refused(path, error))
                     return None
                 if library.elf.machine != self._machine:
                     passed = passed or library.elf

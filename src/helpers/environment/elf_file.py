@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # pyelftools takes longer to import than most files take to r
     from elftools.elf.dynamic import DynamicTag
     from elftools.elf.sections import Symbol
 
-__all__ = ["ElfError", "ElfFile"]
+__all__ = ["BUS_ERROR", "ElfError", "ElfFile"]
 
 MACHINES = {  # as pyelftools and as `platform.machine()` call them
     "EM_386": "i386",
@@ -33,6 +33,7 @@ MACHINES = {  # as pyelftools and as `platform.machine()` call them
     "EM_RISCV": "riscv64",
 }
 EXPORTED = ("STB_GLOBAL", "STB_WEAK", "STB_LOOS")  # the last is STB_GNU_UNIQUE
+BUS_ERROR = "Bus error"
 MOST = 10_000  # entries of a list that a damaged file could make endless
 
 
@@ -42,7 +43,8 @@ class ElfError(Exception):
     Attributes
     ----------
     text : str or None
-        What the loader prints about such a file, where that is known.
+        What the loader prints about such a file behind its path, where that is known; `BUS_ERROR` for a library that
+        was cut in its middle, which the loader does not see: it ends the process.
     id : str or None
         Failure of the catalogue: `L8` (no library, or cut off) or `L6` (of a 32-bit machine); None for others.
     """
@@ -53,13 +55,13 @@ class ElfError(Exception):
 
 
 def _guarded(method: Callable) -> Callable:
-    """Turn whatever pyelftools stumbles over into an ElfError: in a damaged file, that is anything."""
+    """Turn what pyelftools stumbles over in a damaged file into an ElfError."""
 
     @functools.wraps(method)
     def guarded(self, *arguments):
         try:
             return method(self, *arguments)
-        except ElfError:
+        except (ElfError, ImportError, AttributeError, NameError, TypeError):  # the last four: ours, not the file's
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -121,7 +123,7 @@ class ElfFile:
         segments = list(self._elf.iter_segments())
         end = max((item["p_offset"] + item["p_filesz"] for item in segments if item["p_type"] == "PT_LOAD"), default=0)
         if end > len(self._data):
-            raise self.damaged(f"it has {len(self._data)} bytes, and its segments {end}")
+            raise self.damaged(f"it has {len(self._data)} of {end} bytes", BUS_ERROR, "L8")
         self._dynamic = next((item for item in segments if item["p_type"] == "PT_DYNAMIC"), None)
         if self._dynamic is None:
             raise ElfError(f"{self.path} has no dynamic segment, expected a shared library, not a static program.")
