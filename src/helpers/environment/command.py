@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when the notebooks run here, or the log is explained; 1 when something they need is missing, or the log is
-        unknown; 2 for a usage error.
+        0 when the notebooks run here, the log is explained, or nothing is broken; 1 when something they need is
+        missing, the log is unknown, or something is broken; 2 for a usage error.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
@@ -63,6 +63,33 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("file", nargs="?", default="-", metavar="FILE", help="a log; - or nothing: standard input")
     why.add_argument("--json", action="store_true", help='print {"causes": [...]}, best first, empty when unknown')
     why.set_defaults(run=_explain)
+    doctor = commands.add_parser(
+        "doctor",
+        help="examine torch, mamba-ssm and causal-conv1d: the first broken layer, and the fix here",
+        description="Examine torch, mamba-ssm and causal-conv1d: the first broken layer, and the fix for this machine.",
+        epilog="Exit code 0: nothing is broken. 1: something is. 2: what should be examined is not there.",
+    )
+    doctor.add_argument("--python", metavar="PATH", help="examine another interpreter, or a virtual environment")
+    doctor.add_argument("--no-import", action="store_true", help="read files only, under 2 s; try no import")
+    doctor.add_argument("--json", action="store_true", help="print the same, with every fault in full, as one object")
+    doctor.set_defaults(run=_doctor)
+    install = commands.add_parser(
+        "plan",
+        help="what to install for a torch, CUDA, Python, platform and GPU, and what pip would do",
+        description="What to install of mamba-ssm and causal-conv1d, for this machine or for what is given.",
+        epilog="Exit code 0: there is a way, doing nothing included. 1: there is none. 2: something is not known.",
+    )
+    install.add_argument("--torch", metavar="2.5.1+cu124", help="the one installed here when left out")
+    install.add_argument("--cuda", metavar="12.4", help="of torch; its version may tell it already")
+    install.add_argument("--abi", metavar="TRUE|FALSE", help="what torch._C._GLIBCXX_USE_CXX11_ABI says")
+    install.add_argument("--python", metavar="3.11")
+    install.add_argument("--platform", metavar="linux_x86_64", help="or linux_aarch64, win_amd64, macosx_14_0_arm64")
+    install.add_argument("--gpu", metavar="9.0", help="compute capability, or none")
+    install.add_argument("--mamba", metavar="2.2.4", help="keep to this release")
+    install.add_argument("--causal-conv1d", metavar="1.5.0.post8", help="keep to this release")
+    install.add_argument("--commands", action="store_true", help="print the commands alone")
+    install.add_argument("--json", action="store_true", help="print all pairs and commands as one object")
+    install.set_defaults(run=_plan)
     return parser
 
 
@@ -93,3 +120,40 @@ def _explain(arguments: argparse.Namespace) -> int:
     else:
         print(render_explanation(explanation))
     return 0 if explanation.known else 1
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from helpers.environment.doctor import DoctorError, examine  # here: the other commands need no reader of ELF files
+    from helpers.environment.doctor_screen import render_checkup
+
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    try:
+        checkup = examine(arguments.python, imports=not arguments.no_import, progress=progress)
+    except DoctorError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps(checkup.to_dict(), indent=2))
+    else:
+        print(render_checkup(checkup, color=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+    return 1 if checkup.broken else 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from helpers.environment.plan import TargetError, find_target, plan  # here: the other commands need no releases
+
+    given = {name: getattr(arguments, name) for name in ("torch", "cuda", "abi", "python", "platform", "gpu")}
+    try:
+        made = plan(find_target(**given), arguments.mamba, arguments.causal_conv1d)
+    except TargetError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps(made.to_dict(), indent=2))
+    elif arguments.commands:
+        print("\n".join(made.commands or [f"# {made.answer}"]))
+    else:
+        print(made)
+    return 0 if made.possible else 1

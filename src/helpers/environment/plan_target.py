@@ -1,5 +1,5 @@
-"""The tuple that decides about wheels: torch, its CUDA and std::string, Python, platform, GPU. It is given, or read from
-this machine without importing torch. What cannot be known is asked for, never guessed.
+"""The tuple that decides about wheels: torch, its CUDA and std::string, Python, platform, GPU. It is given, or read
+from this machine without importing torch. What cannot be known is asked for, never guessed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from helpers.environment.probe import Host, probe
 __all__ = ["NO_GPU", "Target", "TargetError", "find_target"]
 
 NO_GPU = "none"
-PLATFORMS = re.compile(r"linux_x86_64|linux_aarch64|win_amd64|macosx_[0-9a-z_.]+")
+FORMS = {  # of each part a pattern, and what a reader is told
+    "torch": (r"\d+\.\d+\S*", "such as 2.5.1+cu124"),
+    "cuda": (r"\d+\.\d+", "such as 12.4"),
+    "python": (r"3\.\d+", "such as 3.11"),
+    "platform": (
+        r"linux_(x86_64|aarch64)|win_amd64|macosx_[0-9a-z_.]+",
+        "linux_x86_64, linux_aarch64, win_amd64 or such as macosx_14_0_arm64",
+    ),
+    "gpu": (rf"\d+\.\d|{NO_GPU}", f"such as 9.0, or {NO_GPU}"),
+}
 OTHER_NAMES = {"arm64": "aarch64", "amd64": "x86_64", "AMD64": "x86_64"}
 
 
@@ -60,16 +69,8 @@ class Target:
     container: str = ""
 
     def __post_init__(self):
-        for name, pattern, example in (
-            ("torch", r"\d+\.\d+\S*", "2.5.1"),
-            ("python", r"3\.\d+", "3.11"),
-            ("platform", PLATFORMS.pattern, "linux_x86_64, linux_aarch64, win_amd64 or macosx_14_0_arm64"),
-            ("cuda", r"\d+\.\d+", "12.4"),
-            ("gpu", rf"\d+\.\d|{NO_GPU}", f"9.0, or {NO_GPU}"),
-        ):
-            value = getattr(self, name)
-            if value is not None and not re.fullmatch(pattern, value):
-                raise TargetError(f"--{name} {value}: not understood, expected such as {example}.")
+        for name in FORMS:
+            _check(name, getattr(self, name))
         try:
             Version(self.torch)
         except InvalidVersion:
@@ -97,6 +98,12 @@ class Target:
         return ", ".join(parts + ([f"NVIDIA container {self.container}"] if self.container else []))
 
 
+def _check(name: str, value: str | None) -> None:
+    pattern, expected = FORMS[name]
+    if value is not None and not re.fullmatch(pattern, value):
+        raise TargetError(f"--{name} {value}: not understood, expected {expected}.")
+
+
 _ASK_ABI = "Give --abi TRUE or FALSE, as `python -c 'import torch; print(torch._C._GLIBCXX_USE_CXX11_ABI)'` prints it."
 
 
@@ -104,7 +111,7 @@ def find_target(
     host: Host | None = None,
     torch: str | None = None,
     cuda: str | None = None,
-    abi: bool | None = None,
+    abi: str | None = None,
     python: str | None = None,
     platform: str | None = None,
     gpu: str | None = None,
@@ -117,9 +124,11 @@ def find_target(
         Where to read; this machine when left out.
     torch : str, optional
         Version; a local part such as `+cu124` or `+cpu` tells the build. The installed one when left out.
-    cuda, abi, python, platform, gpu : optional
-        As in `Target`. Of an installed torch, the ABI is read from its files. Of a given one it follows from the
-        version by the rule for official pip wheels.
+    cuda, python, platform, gpu : str, optional
+        As in `Target`.
+    abi : str, optional
+        `TRUE` or `FALSE`. When left out it is read from the files of an installed torch; of a given one it follows from
+        the version by the rule for official pip wheels.
 
     Returns
     -------
@@ -131,6 +140,11 @@ def find_target(
         Where a part is unknown, contradicts another, or is not understood; the message asks for it.
     """
     host = host or Host()
+    if abi is not None and abi.upper() not in ("TRUE", "FALSE"):
+        raise TargetError(f"--abi {abi}: not understood, expected TRUE or FALSE.")
+    for name, value in (("torch", torch), ("cuda", cuda), ("python", python), ("platform", platform), ("gpu", gpu)):
+        _check(name, value)
+    cxx11 = None if abi is None else abi.upper() == "TRUE"
     platform = platform or _platform(host)
     python = python or "{}.{}".format(*host.python)
     container = ""
@@ -144,11 +158,11 @@ def find_target(
         container = _container(host)
         if cuda and found.cuda and cuda != found.cuda:
             raise TargetError(f"--cuda {cuda}: the torch here is built for CUDA {found.cuda}. Give --torch too.")
-    if found.build == "cuda" and abi is None:
-        abi = _abi_by_rule(found, platform) if torch else _abi_of_files(host)
+    if found.build == "cuda" and cxx11 is None:
+        cxx11 = _abi_by_rule(found, platform) if torch else _abi_of_files(host)
     if gpu is None:
         gpu = _gpu(host, planned_elsewhere=bool(torch))
-    return Target(found.version, found.cuda, abi, python, platform, gpu, found.build, container)
+    return Target(found.version, found.cuda, cxx11, python, platform, gpu, found.build, container)
 
 
 def _given(torch: str, cuda: str | None, platform: str) -> Torch:
@@ -166,6 +180,8 @@ def _given(torch: str, cuda: str | None, platform: str) -> Torch:
         return Torch(torch, "cpu")
     if local.startswith("rocm"):
         return Torch(torch, "rocm")
+    if not (told or cuda) and platform == "win_amd64":
+        return Torch(torch, "cpu")  # as good as any: nothing is installed there
     if not (told or cuda):
         raise TargetError(
             f"--torch {torch}: its CUDA is not known. Give --cuda 12.4, or the whole version: {torch}+cu124, +cpu."

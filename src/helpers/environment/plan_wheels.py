@@ -84,7 +84,9 @@ def find_wheel(package: str, version: str, target: Target) -> Wheel:
     found = release(package, version)
     guess = _guess(found, target)
     own, cuda = target.machine, _major(target)
-    fitting = _block(found, target, own, cuda) if target.platform.startswith("linux") else None
+    # A wheel for torch 2.5 is built against the official 2.5; an own build of that name may have other symbols.
+    same_torch = found.container if target.container else not Version(target.torch).is_prerelease
+    fitting = _block(found, target, own, cuda) if same_torch and target.platform.startswith("linux") else None
     name = None
     if fitting:
         name = _name(found, target, _cuda_word(found, cuda), own)

@@ -12,7 +12,18 @@ from importlib.resources import files
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-__all__ = ["PACKAGES", "Release", "Wheels", "contract_kept", "contracts", "pairs", "release", "releases", "table"]
+__all__ = [
+    "PACKAGES",
+    "Release",
+    "Wheels",
+    "arguments",
+    "contract_kept",
+    "contracts",
+    "pairs",
+    "release",
+    "releases",
+    "table",
+]
 
 PACKAGES = ("mamba-ssm", "causal-conv1d")
 
@@ -98,7 +109,7 @@ class Release:
         major, minor = (int(part) for part in gpu.split("."))
         if exact:
             return _fits(self.archs, major, minor, Version(nvcc))
-        latest = Version(f"{Version(nvcc).major}.99")
+        latest = Version(f"{Version(nvcc).major}.9")  # the last of CUDA 12; 11 and 13 have no arch that ends earlier
         early, late = (_fits(self.archs, major, minor, at) for at in (Version(nvcc), latest))
         return early if early == late else None
 
@@ -148,6 +159,11 @@ def contract_kept(mamba: str, causal_conv1d: str) -> bool:
     """
     found = {"mamba-ssm": Version(mamba), "causal-conv1d": Version(causal_conv1d)}
     return any(all(found[name] in entry[name] for name in PACKAGES) for entry in contracts())
+
+
+def arguments(package: str, version: str) -> int | None:
+    """How many arguments a mamba-ssm passes to `causal_conv1d_fwd`, or a causal-conv1d takes; None where unknown."""
+    return next((entry["arguments"][0] for entry in contracts() if Version(version) in entry[package]), None)
 
 
 @lru_cache(maxsize=1)
