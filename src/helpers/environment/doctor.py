@@ -75,7 +75,7 @@ def examine(
     if imports:
         first = next((fault for layer in (*layers, library_path) for fault in layer.faults), None)
         say(f"Files and versions: {f'{first.id} {first.title}' if first else 'nothing broken'}. Now the imports.")
-        tried = try_imports(examined, say)
+        tried = try_imports(examined, say, rescue=not any(layer.faults for layer in layers))
         layers = [_corrected(layer, tried) for layer in layers]
         library_path = _confirmed(library_path, tried)
     layers += [tried.layer if tried else Layer("imports", "note", "not tried (--no-import)"), library_path]

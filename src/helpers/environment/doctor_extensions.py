@@ -59,7 +59,7 @@ def library_path(target: Target) -> Layer:
         return Layer("library_path", "ok", "LD_LIBRARY_PATH is set; no torch that it could disturb")
     shadows = _shadows(target)
     if not shadows:
-        return Layer("library_path", "ok", "LD_LIBRARY_PATH is set and hides none of torch's own libraries")
+        return Layer("library_path", "ok", "LD_LIBRARY_PATH hides none of torch's own libraries")
     first = shadows[0]
     more = f" and {len(shadows) - 1} more" if len(shadows) > 1 else ""
     said = f"{first.parent} hides torch's {first.name}{more}"

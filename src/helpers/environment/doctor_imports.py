@@ -89,7 +89,7 @@ class _Trial:
         return (errors or lines or [f"exit code {self.code}, nothing printed"])[-1].strip()
 
 
-def try_imports(target: Target, progress: Callable[[str], object]) -> Imports:
+def try_imports(target: Target, progress: Callable[[str], object], rescue: bool) -> Imports:
     """Import torch, and of causal_conv1d and mamba_ssm what is installed.
 
     Parameters
@@ -97,6 +97,8 @@ def try_imports(target: Target, progress: Callable[[str], object]) -> Imports:
     target : Target
     progress : callable
         Called with a line of text before each import.
+    rescue : bool
+        Whether an import that fails is tried again without LD_LIBRARY_PATH; no use where the files tell why it fails.
     """
     if target.torch is None and not target.installed("mamba-ssm") and not target.installed("causal-conv1d"):
         return Imports(Layer("imports", "not here", "nothing to import"))
@@ -107,7 +109,7 @@ def try_imports(target: Target, progress: Callable[[str], object]) -> Imports:
     for name in names:
         progress(f"{CODES[name]} (at most {SECONDS:g} s)")
         trial = _try(target, name, environ, asks_gpu and name == "torch")
-        if not trial.worked and environ.get("LD_LIBRARY_PATH"):
+        if rescue and not trial.worked and environ.get("LD_LIBRARY_PATH"):
             without = {key: value for key, value in environ.items() if key != "LD_LIBRARY_PATH"}
             progress(f"{CODES[name]} without LD_LIBRARY_PATH")
             second = _try(target, name, without, asks_gpu and name == "torch")

@@ -39,7 +39,7 @@ def python(target: Target) -> Layer:
 
 def torch(target: Target) -> Layer:
     """Which torch is installed, and whether its own files are whole and of this interpreter."""
-    installed, host = target.torch, target.host
+    installed = target.torch
     if installed is None:
         users = [
             f"{name} {target.installed(name)}" for name in ("mamba-ssm", "causal-conv1d") if target.installed(name)
@@ -53,8 +53,9 @@ def torch(target: Target) -> Layer:
         fault = target.fault("D1", evidence, about="torch")
         return Layer("torch", "broken", f"{installed.version}, not whole", (fault,))
     facts = [installed.version, f"CUDA {installed.cuda} build" if installed.cuda else BUILDS.get(installed.build, "")]
-    abi = _abi(target) if host.system == "Linux" else ""
-    return Layer("torch", "ok", ", ".join(filter(None, [*facts, abi])))
+    if target.cxx11_abi is not None:
+        facts.append(f"cxx11abi{str(target.cxx11_abi).upper()}")
+    return Layer("torch", "ok", ", ".join(filter(None, facts)))
 
 
 def toolkit(target: Target) -> Layer:
@@ -90,10 +91,12 @@ def pair(target: Target) -> Layer:
     if mamba is None or conv is None:
         return Layer("pair", "note", f"{said}: whether they fit together is not known")
     if contract_kept(str(mamba), str(conv)):
-        return Layer("pair", "ok", f"{said}: they fit together")
+        return Layer("pair", "ok", f"mamba-ssm {mamba} fits causal-conv1d {conv}")
     wanted = next((item["causal-conv1d"] for item in contracts() if mamba in item["mamba-ssm"]), "an unknown version")
     here = f"mamba-ssm {mamba} needs causal-conv1d {wanted}; here is {conv}"
-    return Layer("pair", "broken", f"{said}: they do not fit", (target.fault("I3", said, here),))
+    return Layer(
+        "pair", "broken", f"mamba-ssm {mamba} does not fit causal-conv1d {conv}", (target.fault("I3", said, here),)
+    )
 
 
 def wheels(target: Target) -> Layer:
@@ -103,7 +106,8 @@ def wheels(target: Target) -> Layer:
     capabilities = [item.compute_capability for item in target.machine.gpus]
     known = (capabilities[0] if capabilities else NO_GPU) or None
     try:
-        asked = find_target(target.host, gpu=known)
+        abi = None if target.cxx11_abi is None else str(target.cxx11_abi).upper()
+        asked = find_target(target.host, abi=abi, gpu=known)
     except TargetError as error:
         return Layer("wheels", "note", str(error))
     fitting = {
@@ -126,7 +130,8 @@ def pins(target: Target) -> Layer:
     faults, looked_at = [], set()
     for pin in table("pins.toml")["pin"]:
         versions = {name: target.version(name) for name in pin["present"]}
-        looked_at.update(f"{name} {found}" for name, found in versions.items() if found and name != "python")
+        known = ("python", "torch", "mamba-ssm", "causal-conv1d")  # these have lines of their own
+        looked_at.update(f"{name} {found}" for name, found in versions.items() if found and name not in known)
         missing = pin.get("absent", "")
         if missing and target.module(missing):
             continue
@@ -136,8 +141,7 @@ def pins(target: Target) -> Layer:
             faults.append(target.fault(pin["id"], evidence, missing=missing))
     if faults:
         return Layer("pins", "broken", "; ".join(fault.evidence for fault in faults), tuple(faults))
-    found = ", ".join(sorted(looked_at)) or "nothing here that could collide"
-    return Layer("pins", "ok" if looked_at else "not here", found)
+    return Layer("pins", "ok", ", ".join(["no versions that collide", *sorted(looked_at)]))
 
 
 def gpu(target: Target) -> Layer:
@@ -173,8 +177,8 @@ def build_torch(target: Target) -> str:
     if target.torch is None:
         return "A build here would see no torch, or in pip's isolation one that pip fetches."
     where = target.torch_folder or "a folder that is gone"
-    said = "and that with --no-build-isolation only. In pip's isolation it sees one that pip fetches, or none."
-    return f"A build here would see torch {target.torch.version} in {where}, {said}"
+    said = "with --no-build-isolation; otherwise one that pip fetches, or none."
+    return f"A build here would see torch {target.torch.version} of {where} {said}"
 
 
 def _torn(target: Target) -> str:
@@ -194,16 +198,6 @@ def _torn(target: Target) -> str:
     except ElfError as error:
         return str(error)
     return f"{findings[0].text} ({findings[0].reason})" if findings else ""
-
-
-def _abi(target: Target) -> str:
-    """Which std::string torch speaks, from the constructor of its own exception."""
-    try:
-        names = read_extension(target.torch_folder / "lib/libc10.so").defined()
-    except ElfError:
-        return ""
-    made = [name for name in names if name.startswith("_ZN3c105ErrorC")]
-    return "" if not made else "cxx11abiTRUE" if any("cxx11" in name for name in made) else "cxx11abiFALSE"
 
 
 def _nvcc(target: Target) -> tuple[str | None, str | None]:

@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from helpers.environment.catalogue import Failure, failures
 from helpers.environment.doctor_result import DoctorError, Fault
-from helpers.environment.elf import Search
+from helpers.environment.elf import ElfError, Search, read_extension
 from helpers.environment.packages import Torch, torch_build, version_of
 from helpers.environment.probe import Host, Machine, probe, run
 
@@ -78,6 +78,18 @@ class Target:
         found = self.module("torch")
         return found if found and found.is_dir() and (found / "version.py").is_file() else None
 
+    @functools.cached_property
+    def cxx11_abi(self) -> bool | None:
+        """Whether torch speaks the std::string of C++11, from the constructor of its own exception; None: unknown."""
+        if self.torch_folder is None or self.host.system != "Linux":
+            return None
+        try:
+            names = read_extension(self.torch_folder / "lib/libc10.so").defined()
+        except ElfError:
+            return None
+        made = [name for name in names if name.startswith("_ZN3c105ErrorC")]
+        return any("cxx11" in name for name in made) if made else None
+
     @property
     def library_path(self) -> str:
         """`LD_LIBRARY_PATH`."""
@@ -134,7 +146,7 @@ class Target:
         if not known.signatures:
             words = {"torch": self.torch_requirement(), **words}
             steps = tuple(step.format_map(words) for step in steps)
-        cause = f"{known.cause} {_sentence(here)}" if here else known.cause
+        cause = f"{known.cause} Here: {here.rstrip('.')}." if here else known.cause
         return Fault(id, known.title, cause, evidence, tuple(filter(None, map(self.command, steps))), about)
 
     def command(self, step: str) -> str:
@@ -142,7 +154,8 @@ class Target:
         # It outranks torch's own folders, in every program that reads it: never recommended.
         step = re.sub(r"\s+LD_LIBRARY_PATH=\S+", "", step)
         found = shutil.which("python", path=self.host.environ.get("PATH", os.defpath))
-        if found and Path(found).absolute() == Path(self.host.executable).absolute():
+        own = Path(self.host.executable).absolute()  # not resolved: an environment's python leads to that of its base
+        if found and own.exists() and Path(found).absolute().parent == own.parent and Path(found).samefile(own):
             return step
         python = shlex.quote(self.host.executable)
         step = re.sub(r"(?<![\w./-])python (?=-\w)", lambda _: f"{python} ", step)
@@ -258,8 +271,3 @@ def _known(id: str) -> Failure:
 
 def _index(name: str) -> str:
     return f" --index-url https://download.pytorch.org/whl/{name}"
-
-
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith(".") else f"{text}."
