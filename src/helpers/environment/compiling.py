@@ -51,7 +51,7 @@ def compile_command(
         Libraries, as after `-l`. With one of torch's (`c10`, `torch_cpu`, …) the command names torch's folders, its
         language standard and its string ABI.
     flags : sequence of str
-        Further options; they come last.
+        Further options, before the libraries.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def compile_command(
     command += [f"-I{sysconfig.get_path('include')}", os.fspath(source), f"-L{Path(output).parent}"]
     if any(_TORCH.match(name) for name in links):
         command += _torch_flags()
-    return [*command, *(f"-l{name}" for name in links), *flags, "-o", os.fspath(output)]
+    return [*command, *flags, *(f"-l{name}" for name in links), "-o", os.fspath(output)]
 
 
 def _torch_flags() -> list[str]:

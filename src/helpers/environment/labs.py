@@ -181,6 +181,7 @@ class Lab:
         self,
         *command: str | os.PathLike[str],
         env: Mapping[str, str | os.PathLike[str] | None] | None = None,
+        folder: str | os.PathLike[str] = ".",
         timeout: float = 120.0,
     ) -> str:
         """Run a command in the lab's folder.
@@ -193,6 +194,8 @@ class Lab:
             Changes to the environment variables of this process; None removes one. Unless changed here, Python writes
             no bytecode (a file that is changed twice in a second would be read as it was) and buffers no output, and
             nothing is asked to print color.
+        folder : str or Path
+            Where in the lab it runs.
         timeout : float
             Seconds, after which the command and what it started are killed.
 
@@ -208,7 +211,7 @@ class Lab:
             Where the exit status is not 0.
         """
         words = [os.fspath(word) for word in command]
-        returncode, output = self._run(words, env, timeout)
+        returncode, output = self._run(words, env, folder, timeout)
         if returncode != 0:
             raise _failure(_hide(shlex.join(words)), returncode, output, timeout)
         return output
@@ -218,15 +221,16 @@ class Lab:
         code: str,
         env: Mapping[str, str | os.PathLike[str] | None] | None = None,
         python: str | os.PathLike[str] | None = None,
+        folder: str | os.PathLike[str] = ".",
         timeout: float = 120.0,
     ) -> str:
-        """Run code in a fresh Python process, in the lab's folder, whose modules it can import.
+        """Run code in a fresh Python process, in a folder of the lab, whose modules it can import.
 
         Parameters
         ----------
         code : str
             Dedented as `write` does.
-        env, timeout
+        env, folder, timeout
             As for `run`.
         python : str or Path, optional
             The interpreter, for example what `environment` returned; this process's own when left out.
@@ -247,7 +251,7 @@ class Lab:
         """
         with tempfile.NamedTemporaryFile(dir=self._place if self._finalizer.alive else None) as report:
             runner = _RUNNER % (_dedented(code), report.name)
-            returncode, output = self._run([os.fspath(python or sys.executable), "-c", runner], env, timeout)
+            returncode, output = self._run([os.fspath(python or sys.executable), "-c", runner], env, folder, timeout)
             raised = report.read().decode()
         if returncode is not None and raised:
             error = _rebuilt(raised)
@@ -391,12 +395,14 @@ class Lab:
     def __repr__(self) -> str:
         return "Lab()" if self._finalizer.alive else "Lab(closed)"
 
-    def _run(self, command: list[str], env: Mapping | None, timeout: float) -> tuple[int | None, str]:
+    def _run(
+        self, command: list[str], env: Mapping | None, folder: str | os.PathLike[str], timeout: float
+    ) -> tuple[int | None, str]:
         """Return exit status (None when the time was up, 127 when it cannot be started) and output.
 
         Output goes to a file: a pipe would stay open as long as anything that the command left running.
         """
-        folder = self / ""  # refuses a closed lab
+        folder = self / folder  # refuses a closed lab
         with tempfile.TemporaryFile() as out:
             options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": subprocess.STDOUT}
             try:

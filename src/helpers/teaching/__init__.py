@@ -1,12 +1,13 @@
 """What the chapters need around the subject: figures, explorers, exercises, measured numbers, and stored outputs.
 
-A reader meets `style`, `explore`, `check`, `solution` and `record`; whoever writes a chapter runs `execute`,
+A reader meets `style`, `explore`, `check`, `solution`, `record` and `needs`; whoever writes a chapter runs `execute`,
 `fill_numbers` and `stale` through the `workbook` command.
 """
 
 from helpers.teaching.exercises import WrongAnswer, check, solution
 from helpers.teaching.explorer import Explorer, explore
 from helpers.teaching.lanes import LANES, NotebookError, lane_of
+from helpers.teaching.needs import NeedError, needs, require
 from helpers.teaching.notebooks import execute, fill_numbers
 from helpers.teaching.plots import COLORS, detection_figure, style
 from helpers.teaching.results import ResultError, record
@@ -16,6 +17,7 @@ __all__ = [
     "COLORS",
     "LANES",
     "Explorer",
+    "NeedError",
     "NotebookError",
     "ResultError",
     "Staleness",
@@ -26,7 +28,9 @@ __all__ = [
     "explore",
     "fill_numbers",
     "lane_of",
+    "needs",
     "record",
+    "require",
     "solution",
     "stale",
     "style",
