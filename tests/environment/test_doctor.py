@@ -569,6 +569,12 @@ def test_library_path_that_hides_nothing_that_matters(whole):
     checkup = whole.examine()
     assert checkup.broken == (), str(checkup)
     assert states(checkup)["library_path"] == "note"
+    folder = whole.folder / "toolkit"
+    folder.mkdir()
+    (folder / "libcudart.so.12").touch()
+    whole.write("nvidia/cuda_runtime/lib/libcudart.so.12", "")
+    whole.environ["LD_LIBRARY_PATH"] = str(folder)
+    assert states(whole.examine(imports=False))["library_path"] == "note"
     whole.environ["LD_LIBRARY_PATH"] = f"{whole.site}/torch/lib:/usr/lib/wsl/lib"
     assert states(whole.examine(imports=False))["library_path"] == "ok"
 

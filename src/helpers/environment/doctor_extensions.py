@@ -52,7 +52,7 @@ def extensions(target: Target) -> Layer:
 
 
 def library_path(target: Target) -> Layer:
-    """Whether LD_LIBRARY_PATH puts other libraries before torch's own, and whether torch survives that."""
+    """Whether LD_LIBRARY_PATH puts others before the libraries that torch brings, and whether torch survives that."""
     if not target.library_path:
         return Layer("library_path", "ok", "LD_LIBRARY_PATH is not set")
     if target.torch_folder is None or target.host.system != "Linux":
@@ -168,26 +168,32 @@ def _runs(arch: str, capability: str) -> bool:
 
 
 def _shadows(target: Target) -> list[Path]:
-    """Libraries in LD_LIBRARY_PATH that bear the name of one of torch's own, and are another file."""
-    own = {path.name: path for path in sorted((target.torch_folder / "lib").glob("*.so*"))}
+    """Libraries in LD_LIBRARY_PATH that bear the name of one that torch brings, and are another file."""
+    packages = target.torch_folder.parent / "nvidia"  # pip's CUDA libraries
+    own = {path.name: path for path in (*packages.glob("*/lib/*.so*"), *(target.torch_folder / "lib").glob("*.so*"))}
     found: dict[str, Path] = {}
     for folder in map(Path, filter(None, re.split("[:;]", target.library_path))):
         for name in own.keys() - found.keys():
             path = folder / name
             try:
-                if path.is_file() and read_extension(path).machine == read_extension(own[name]).machine:
+                if path.is_file() and (not TORCH.match(name) or _same_machine(path, own[name])):
                     found[name] = path  # the first counts, even where it is torch's own
             except (ElfError, OSError):
                 continue
     return [path for name, path in sorted(found.items()) if not path.samefile(own[name])]
 
 
+def _same_machine(path: Path, own: Path) -> bool:
+    return read_extension(path).machine == read_extension(own).machine  # else the loader passes it by
+
+
 def _break(target: Target, shadows: list[Path]) -> str:
     """What `import torch` would lack with these libraries in place of its own; empty where nothing is known to be."""
     lib = target.torch_folder / "lib"
     try:
-        lost = {name: path for path in shadows for name in _defined(lib / path.name) - _defined(path)}
         hidden = {path.name for path in shadows}
+        others = [path for path in shadows if (lib / path.name).is_file()]
+        lost = {name: path for path in others for name in _defined(lib / path.name) - _defined(path)}
         for user in sorted(path for path in lib.glob("lib*.so") if path.name not in hidden) if lost else ():
             for name in read_extension(user).undefined:
                 if name in lost:

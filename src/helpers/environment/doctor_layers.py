@@ -109,7 +109,7 @@ def wheels(target: Target) -> Layer:
         abi = None if target.cxx11_abi is None else str(target.cxx11_abi).upper()
         asked = find_target(target.host, abi=abi, gpu=known)
     except TargetError as error:
-        return Layer("wheels", "note", str(error))
+        return Layer("wheels", "note", f"not looked for: {error}")
     fitting = {
         (name, item.version)
         for name in PACKAGES
