@@ -21,7 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_elf import newer, other_machine
 from test_python310 import find_python310
+from typer.testing import CliRunner
 
+from helpers import environment
+from helpers.cli import app
 from helpers.environment import Host, main
 from helpers.environment.doctor import DoctorError, examine
 
@@ -259,8 +262,13 @@ def test_bare_python310(tmp_path):
     assert "cpython-310" in checkup.layers[0].summary
 
 
+def test_what_works_is_open_without_an_import(whole):
+    assert works(whole.examine(imports=False)) == {"torch": None, "mamba_ssm": None}
+
+
 def test_mamba_without_gpu_is_whole_and_does_not_work(whole):
     (whole.bin / "nvidia-smi").unlink()
+    assert works(whole.examine(imports=False)) == {"torch": None, "mamba_ssm": False}
     checkup = whole.examine()
     assert checkup.broken == (), str(checkup)
     assert works(checkup) == {"torch": True, "mamba_ssm": False}
@@ -423,8 +431,8 @@ def test_contract_kept(whole, mamba, conv):
         ({"torch": "2.2.2", "numpy": "2.1.0", "mamba-ssm": "2.2.4", "causal-conv1d": "1.4.0"}, "I9"),
         ({"torch": "2.3.1"}, "I7"),
         ({"triton": None}, "I5"),
-        ({"einops": None}, "D5"),
-        ({"huggingface_hub": None}, "D5"),
+        ({"einops": None}, "I13"),
+        ({"huggingface_hub": None}, "I13"),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )
@@ -522,7 +530,7 @@ def test_import_that_crashes(whole):
 def test_import_that_hangs(whole, monkeypatch):
     monkeypatch.setattr("helpers.environment.doctor_imports.SECONDS", 2.0)
     whole.write("causal_conv1d/__init__.py", "import time; time.sleep(60)\n")
-    assert first(whole.examine()) == ("imports", "D12")
+    assert first(whole.examine()) == ("imports", "D5")
 
 
 def test_torch_does_not_reach_the_gpu(whole):
@@ -562,6 +570,24 @@ def test_library_path_that_only_the_import_shows(whole):
     link(folder / "libc10.c", folder / "libc10.so", "-Wl,-soname,libc10.so")
     assert states(whole.examine(imports=False))["library_path"] == "note"
     assert first(whole.examine()) == ("library_path", "D3")
+
+
+def test_library_path_that_torch_survives_after_all(whole):
+    shadow(whole, ERROR)
+    whole.environ["LD_PRELOAD"] = str(library(whole.folder, "libpreloaded", "c10_helper"))
+    assert first(whole.examine(imports=False)) == ("library_path", "D3")
+    checkup = whole.examine()
+    assert checkup.broken == (), str(checkup)
+    assert states(checkup)["library_path"] == "note"
+
+
+@pytest.mark.parametrize(("system", "id"), [("Windows", "P1"), ("Darwin", "P4")])
+def test_another_system(whole, system, id):
+    host = replace(whole.host(), system=system, path=(str(whole.site),))
+    assert first(examine(host=host, imports=False)) == ("python", id)
+    shutil.rmtree(whole.site)
+    whole.site.mkdir()
+    assert examine(host=host, imports=False).broken == ()
 
 
 def test_library_path_that_hides_nothing_that_matters(whole):
@@ -740,6 +766,15 @@ def test_command(bare, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out)["first_broken"]["id"] == "D1"
     assert err == ""
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_workbook_doctor_is_that_of_helpers_environment(monkeypatch, code):
+    asked = []
+    monkeypatch.setattr(environment, "main", lambda arguments: asked.append(arguments) or code)
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == code
+    assert CliRunner().invoke(app, ["doctor", "--no-import", "--json", "--python", "venv"]).exit_code == code
+    assert asked == [["doctor"], ["doctor", "--python=venv", "--no-import", "--json"]]
 
 
 @pytest.mark.parametrize("path", ["no/such/python", "/etc/hostname", "no-such-python"])

@@ -151,7 +151,7 @@ def _try(target: Target, name: str, environ: Mapping[str, str], asks_gpu: bool) 
 def _why(target: Target, name: str, trial: _Trial) -> Fault:
     if trial.code is None:
         said = f"{CODES[name]} did not end within {SECONDS:g} s"
-        return target.fault("D12", said, about=name, seconds=f"{SECONDS:g}", code=CODES[name])
+        return target.fault("D5", said, about=name, seconds=f"{SECONDS:g}", code=CODES[name])
     if name == "torch":
         return target.fault("D2", trial.last, about=name)
     causes = explain(trial.output).causes

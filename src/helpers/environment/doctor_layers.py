@@ -32,8 +32,9 @@ def python(target: Target) -> Layer:
     host = target.host
     suffix = target.suffixes[0] if target.suffixes else "no compiled modules"
     summary = f"{'.'.join(map(str, host.python))}, {host.architecture}, imports *{suffix}"
-    if host.system == "Windows" and any(map(target.installed, ("mamba-ssm", "causal-conv1d"))):
-        return Layer("python", "broken", summary, (target.fault("P1", f"the system is Windows, {host.executable}"),))
+    wrong = {"Windows": "P1", "Darwin": "P4"}.get(host.system)
+    if wrong and any(map(target.installed, ("mamba-ssm", "causal-conv1d"))):
+        return Layer("python", "broken", summary, (target.fault(wrong, f"the system is {host.system}"),))
     return Layer("python", "ok", summary)
 
 
@@ -138,7 +139,7 @@ def pins(target: Target) -> Layer:
         if all(found and _fits(found, pin["present"][name]) for name, found in versions.items()):
             said = ", ".join(f"{name} {found}" for name, found in versions.items())
             evidence = f"{said}, no module {missing}" if missing else said
-            faults.append(target.fault(pin["id"], evidence, missing=missing))
+            faults.append(target.fault(pin["id"], evidence))
     if faults:
         return Layer("pins", "broken", "; ".join(fault.evidence for fault in faults), tuple(faults))
     return Layer("pins", "ok", ", ".join(["no versions that collide", *sorted(looked_at)]))

@@ -54,7 +54,8 @@ def render_checkup(checkup: Checkup, color: bool = False) -> str:
         lines += ["", *_fault(broken[0][1])]
     if len(broken) > 1:
         lines += ["", "Also broken"]
-        lines += [f"  {LABELS[name]:<10}{fault.id:<4}{fault.title}" for name, fault in broken[1:]]
+        others = [f"  {LABELS[name]:<10}{fault.id:<4}{fault.title}" for name, fault in broken[1:]]
+        lines += [*dict.fromkeys(others)]
     return "\n".join(lines)
 
 
