@@ -49,6 +49,7 @@ ERROR = ("#include <c10/util/Exception.h>", 'throw c10::Error(c10::SourceLocatio
 DEVICE = ("namespace c10::cuda { signed char ExchangeDevice(signed char); }", "c10::cuda::ExchangeDevice(0)")
 DEVICES = ("namespace c10 { signed char number_of_channels(); }", "c10::number_of_channels()")
 MIDDLE = ('extern "C" int middle();', "middle()")
+FIRST = ('extern "C" int first();', "first()")
 CUDART = ('extern "C" int cudaGetDevice();', "cudaGetDevice()")
 SEVERAL = ('extern "C" int beta(), alpha(), gamma_(); extern int rate;', "beta() + alpha() + rate + gamma_()")
 BOTH = ('extern "C" int middle(), lost();', "lost() + middle()")
@@ -114,6 +115,11 @@ def build(lab):
     lab.write("empty.cpp", 'extern "C" int other() { return 8; }')
     lab.write("cudart.cpp", 'extern "C" int cudaGetDevice() { return 0; }')
     compile_library(lab, "deep.cpp", "deps/libdeep.so", "-Wl,--hash-style=sysv")  # as some vendors link
+    lab.write("versions.map", "V1 { global: first; second; };")
+    lab.write("second.cpp", 'extern "C" int second() { return 2; }')
+    lab.write("both.cpp", 'extern "C" int first() { return 1; } extern "C" int second() { return 2; }')
+    for source, folder in (("both.cpp", "versioned"), ("second.cpp", "lesser")):
+        compile_library(lab, source, f"{folder}/libversions.so", "-Wl,--version-script=versions.map")
     needs_deep = ("-Ldeps", "-ldeep")
     with ThreadPoolExecutor(2) as pool:
         for done in [
@@ -156,6 +162,8 @@ def build(lab):
                 ("strong", MIDDLE, *middle, *RPATH, "-Wl,-rpath,$ORIGIN/own"),
                 ("several", SEVERAL),
                 ("both_undone", BOTH, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/undone"),
+                ("versioned", FIRST, "-Lversioned", "-lversions", *RUNPATH, "-Wl,-rpath,$ORIGIN/versioned"),
+                ("lesser", FIRST, "-Lversioned", "-lversions", *RUNPATH, "-Wl,-rpath,$ORIGIN/lesser"),
                 ("python_name", ('extern "C" int PyLost_Name();', "PyLost_Name()")),
             )
         ]:
@@ -204,6 +212,8 @@ CASES = {  # module: the failure without torch, with torch first; None is fine
     "undone": ("U1", "U1"),
     "several": ("U1", "U1"),
     "both_undone": ("U1", "U1"),
+    "versioned": (None, None),
+    "lesser": ("U1", "U1"),  # undefined symbol: first, version V1
     "alien": ("L6", "L6"),
     "alien_first": (None, None),
     "junk": ("L8", "L8"),

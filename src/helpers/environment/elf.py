@@ -1,8 +1,9 @@
 """What the dynamic loader would say of a compiled extension, read from files alone: nothing is loaded and nothing runs.
 
 `read_extension` tells what a shared library asks for and `predict` what would happen if a given Python imported it.
-The rules are those of glibc on 64-bit Linux. It installs and repairs nothing, and a symbol that resolves may still do
-something else than it did. `helpers.environment.examination` tells the same to a reader, and says what to think of it.
+The rules are those of glibc on 64-bit Linux, the messages as version 2.36 prints them. It installs and repairs nothing,
+and a symbol that resolves may still do something else than it did. `helpers.environment.examination` shows the same to a
+reader.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def read_extension(path: str | os.PathLike[str]) -> Extension:
         Where it is no 64-bit shared library, is cut off or damaged, is a folder, or cannot be read.
     """
     elf = ElfFile(os.fspath(path))
-    undefined = tuple(name for name, _, _ in elf.unresolved())
+    undefined = tuple(name for name, _ in elf.unresolved())
     spoken = {string_abi(name) for name in undefined} - {None}
     words = Path(path).name.split(".")
     return Extension(
@@ -408,15 +409,12 @@ class _Loader:
             yield Finding(failure, text, f"built on a newer system: the newest {family} of {name} here is {newest}")
 
     def _symbols(self, library: _Library, scope: list[_Library]) -> Iterator[Finding]:
-        for name, version, source in library.elf.unresolved():
+        for name, version in library.elf.unresolved():
             if any(other.elf.exports(name) for other in scope):
                 continue
             if self._main is None and re.match("_?Py", name):
                 continue
-            if version and self._loaded.get(source) in scope:
-                what = f"symbol {name}, version {version} not defined in file {source} with link time reference"
-            else:
-                what = f"undefined symbol: {name}" + (f", version {version}" if version else "")
+            what = f"undefined symbol: {name}" + (f", version {version}" if version else "")
             failure, reason = self._why(name)
             yield Finding(failure, f"{library.elf.path}: {what}", reason)
 

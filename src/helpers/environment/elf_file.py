@@ -179,8 +179,8 @@ class ElfFile:
             yield item
 
     @_guarded
-    def unresolved(self) -> list[tuple[str, str | None, str | None]]:
-        """Return name, version and its library of each symbol that must come from elsewhere, as relocation goes."""
+    def unresolved(self) -> list[tuple[str, str | None]]:
+        """Return name and version of each symbol that must come from elsewhere, as relocation goes."""
         from elftools.elf.relocation import RelocationTable
 
         rows: dict[int, None] = {}
@@ -190,12 +190,12 @@ class ElfFile:
                 relocations = RelocationTable(self._elf, self._offset(table), self._value(size), True)
                 for number in range(skipped, relocations.num_relocations()):
                     rows[relocations.get_relocation(number)["r_info_sym"]] = None
-        versions = {index: (name, library) for library, name, _, index in self.version_needs}
+        versions = {index: name for _, name, _, index in self.version_needs}
         found = []
         for row in rows:
             symbol = self._dynamic.get_symbol(row)
             if row and symbol["st_shndx"] == "SHN_UNDEF" and symbol["st_info"]["bind"] == "STB_GLOBAL":
-                found.append((symbol.name, *versions.get(self._version(row), (None, None))))
+                found.append((symbol.name, versions.get(self._version(row))))
         return found
 
     def _version(self, row: int) -> int:
