@@ -2,8 +2,8 @@
 
 `read_extension` tells what a shared library asks for and `predict` what would happen if a given Python imported it.
 The rules are those of glibc on 64-bit Linux, the messages as version 2.36 prints them. It installs and repairs nothing,
-and a symbol that resolves may still do something else than it did. `helpers.environment.examination` shows the same to a
-reader.
+and a symbol that resolves may still do something else than it did. `helpers.environment.examination` shows the same to
+a reader.
 """
 
 from __future__ import annotations
