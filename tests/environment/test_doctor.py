@@ -572,6 +572,20 @@ def test_library_path_that_only_the_import_shows(whole):
     assert first(whole.examine()) == ("library_path", "D3")
 
 
+def test_library_path_that_breaks_a_module_only(whole):
+    library(whole.site, "libhelp", "help_me")
+    flags = (*c10(whole.parts), "-Wl,-rpath,$ORIGIN", f"-L{whole.site}", "-lhelp")
+    whole.replace(module(whole, *flags, calls=("help_me",)))
+    folder = whole.folder / "other"
+    folder.mkdir()
+    library(folder, "libhelp", "another")
+    whole.environ["LD_LIBRARY_PATH"] = str(folder)
+    checkup = whole.examine()
+    assert first(checkup) == ("library_path", "D3"), str(checkup)
+    assert works(checkup) == {"torch": True, "mamba_ssm": False}
+    assert "import torch, causal_conv1d fails with it" in checkup.broken[0][1].evidence
+
+
 def test_library_path_that_torch_survives_after_all(whole):
     shadow(whole, ERROR)
     whole.environ["LD_PRELOAD"] = str(library(whole.folder, "libpreloaded", "c10_helper"))

@@ -105,7 +105,7 @@ def _confirmed(layer: Layer, tried: Imports) -> Layer:
 def _torch_backend(examined: Target, layers: list[Layer], tried: Imports | None) -> Backend:
     if examined.torch is None:
         return Backend("torch", False, "torch is not installed")
-    if tried and "torch" in tried.loaded and not tried.rescued:
+    if tried and "torch" in tried.loaded and not (tried.rescued and tried.rescued.about == "torch"):
         return Backend("torch", True, "torch imports; " + ("on the GPU too" if tried.gpu else "on the CPU"))
     broken = _first(layers, "torch", "library_path", "imports")
     if broken:

@@ -57,7 +57,7 @@ class Imports:
     gpu : bool or None
         Whether torch reaches a GPU; None where that was not asked.
     rescued : Fault or None
-        Set where an import fails with LD_LIBRARY_PATH and succeeds without it.
+        Set where an import fails with LD_LIBRARY_PATH and succeeds without it; its `about` is the module.
     """
 
     layer: Layer
@@ -115,7 +115,7 @@ def try_imports(target: Target, progress: Callable[[str], object], rescue: bool)
             second = _try(target, name, without, asks_gpu and name == "torch")
             if second.worked:
                 said = f"{CODES[name]} fails with it ({trial.last}) and works without it"
-                rescued = target.fault("D3", said, folder="the folder of those libraries")
+                rescued = rescued or target.fault("D3", said, about=name, folder="the folder of those libraries")
                 trial, environ = second, without
         if trial.worked:
             done.append(f"{name} {trial.seconds:.1f} s")
