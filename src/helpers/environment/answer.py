@@ -38,7 +38,9 @@ def render_explanation(explanation: Explanation) -> str:
     lines = [f"{first.id}  {first.title}", "", *textwrap.wrap(first.cause, WIDTH, break_long_words=False)]
     lines += ["", "Proof", f"  {first.evidence}", "", "To be sure", f"  {first.check}", "", "Fix"]
     lines += [f"  {step}" for step in first.fix]
-    lines += ["", f"Lab: {first.lab} (to come)"]
+    if first.lab:
+        chapter, section = first.lab.split("/")
+        lines += ["", f'Lab: {chapter}, section "{section}"']
     if others:
         lines += ["", "Also in this log"]
         lines += [f"  {cause.id:<4}{cause.title}" for cause in others]

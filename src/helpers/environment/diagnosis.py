@@ -7,14 +7,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from helpers.environment.catalogue import Failure, Signature, failures
-from helpers.environment.logs import clean, excerpt, place
+from helpers.environment.catalogue import Failure, Signature, failures, needles
+from helpers.environment.logs import clean, excerpt, place, unwrapped
 from helpers.environment.symbols import contract_direction, demangled, direction
 
 __all__ = ["Cause", "Explanation", "explain"]
 
-TRIES = 50  # matches of one signature that are looked at, from the last backwards
-BEFORE, AFTER = 10, 4  # lines that count as near
+TRIES = 20  # matches of one signature that are looked at, from the last backwards
+BEFORE, AFTER = 25, 6  # lines that count as near
+PASTED = 200_000  # characters that a terminal's lines are joined in
 INSTALLED = re.compile(r"Successfully installed [^\n]{0,1000}(?:mamba|causal)[_-](?:ssm|conv1d)")
 
 
@@ -35,7 +36,7 @@ class Cause:
     fix : tuple of str
         Commands and steps, those for the place that the log comes from included.
     lab : str
-        Chapter and lab that reproduce it, as ``01_install/isolation``.
+        Chapter and section that reproduce it, as ``01_install/isolation``; empty where none does.
     symbol : str
         The demangled symbol, empty when none is missing.
     direction : str
@@ -96,20 +97,32 @@ def explain(text: str | bytes) -> Explanation:
     Time grows with the length of the log only, under 1 s for 1 MB.
     """
     log = clean(text)
-    hits = [hit for failure in failures() if (hit := _find(failure, log))]
+    hits = _proofs(log)
+    whole, sure = unwrapped(log) if len(log) < PASTED else (log, False)  # a terminal may have broken long lines
+    if whole != log and (sure or all(hit.weak for hit in hits)):
+        joined = _proofs(whole)
+        if not all(hit.weak for hit in joined):
+            log, hits = whole, joined
+    where = place(log)
+    return Explanation(tuple(_cause(hit, log, where) for hit in hits))
+
+
+def _proofs(log: str) -> list[_Hit]:
+    """What the catalogue proves in a cleaned log, best first."""
+    known: dict[str, bool] = {}
+    hits = [hit for failure in failures() if (hit := _find(failure, log, known))]
     installed = _last(INSTALLED, log, "Successfully installed")
     if installed:  # pip fell back to something that worked: what failed to build before is history
         hits = [hit for hit in hits if hit.failure.id[0] != "B" or hit.match.start() > installed.start()]
     hits.sort(key=lambda hit: (hit.weak, -hit.match.start()))
-    where = place(log)
-    return Explanation(tuple(_cause(hit, log, where) for hit in _ordered(hits)))
+    return _ordered(hits)
 
 
-def _find(failure: Failure, log: str) -> _Hit | None:
+def _find(failure: Failure, log: str, known: dict[str, bool]) -> _Hit | None:
     """The proof that counts for one failure: the last strong one, or else the last weak one."""
     found = None
     for signature in failure.signatures:
-        match = _matched(signature, log)
+        match = _matched(signature, log, known)
         if match:
             hit = _Hit(failure, match, signature.weak)
             if found is None or (not hit.weak, match.start()) > (not found.weak, found.match.start()):
@@ -117,17 +130,29 @@ def _find(failure: Failure, log: str) -> _Hit | None:
     return found
 
 
-def _matched(signature: Signature, log: str) -> re.Match[str] | None:
-    if signature.needle not in log:
+def _matched(signature: Signature, log: str, known: dict[str, bool]) -> re.Match[str] | None:
+    if not _possible(signature.match, log):
         return None
     matches = list(signature.match.finditer(log))[-TRIES:]
-    if not matches or (signature.log and not signature.log.search(log)):
+    if not matches or (signature.log and not _holds(signature.log, log, known)):
         return None
-    if signature.unless and signature.unless.search(log):
+    if signature.unless and _holds(signature.unless, log, known):
         return None
     if signature.near is None:
         return matches[-1]
     return next((match for match in reversed(matches) if signature.near.search(_around(log, match))), None)
+
+
+def _possible(pattern: re.Pattern[str], text: str) -> bool:
+    literals = needles(pattern.pattern)
+    return not literals or any(literal in text for literal in literals)
+
+
+def _holds(pattern: re.Pattern[str], log: str, known: dict[str, bool]) -> bool:
+    """Whether a pattern stands anywhere in the log; several signatures ask for the same one."""
+    if pattern.pattern not in known:
+        known[pattern.pattern] = _possible(pattern, log) and pattern.search(log) is not None
+    return known[pattern.pattern]
 
 
 def _around(log: str, match: re.Match[str]) -> str:
@@ -189,7 +214,7 @@ def _cause(hit: _Hit, log: str, where: str) -> Cause:
         evidence=excerpt(log, *hit.match.span()),
         check=failure.check,
         fix=(*failure.fix, *failure.fix_at.get(where, ())),
-        lab=f"{failure.chapter}/{failure.lab}",
+        lab=f"{failure.chapter}/{failure.lab}" if failure.lab else "",
         symbol=readable,
         direction=turn,
     )

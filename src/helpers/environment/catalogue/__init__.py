@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
-__all__ = ["Failure", "Origin", "Signature", "contract", "failures", "origins"]
+GROUP = re.compile(r"\((?:\?(?::|P<\w+>|=|!|<=|<!))?")
+
+__all__ = ["Failure", "Origin", "Signature", "contract", "failures", "needles", "origins"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,6 @@ class Signature:
     ----------
     match : re.Pattern
         Has to stand in the log; where, is the evidence.
-    needle : str
-        Literal text that every match contains, empty when there is none: a log without it need not be searched.
     near : re.Pattern or None
         Has to stand within a few lines of the match.
     log : re.Pattern or None
@@ -35,7 +35,6 @@ class Signature:
     """
 
     match: re.Pattern[str]
-    needle: str = ""
     near: re.Pattern[str] | None = None
     log: re.Pattern[str] | None = None
     unless: re.Pattern[str] | None = None
@@ -58,7 +57,7 @@ class Failure:
     fix_at : dict of str to tuple of str
         Further steps where a place needs them: local, colab, wsl2, modal, jetson.
     chapter, lab : str
-        Where the workbook reproduces it.
+        Where the workbook reproduces it; `lab` is empty where it does not.
     signatures : tuple of Signature
     examples : tuple of str
         Excerpts of logs; every signature matches one.
@@ -113,6 +112,23 @@ def contract(function: str, arguments: int) -> tuple[str, str] | None:
     return (found[0], found[1]) if found else None
 
 
+@cache
+def needles(pattern: str) -> tuple[str, ...]:
+    """Literal texts of which every match of a pattern contains one: a text without them need not be searched.
+
+    Parameters
+    ----------
+    pattern : str
+        A regular expression as the table holds them: groups, classes, repeats and lookarounds, no flags.
+
+    Returns
+    -------
+    tuple of str
+        Empty when there is none.
+    """
+    return _alternatives(pattern, 0)[0]
+
+
 @lru_cache(maxsize=2)
 def _table(name: str) -> dict:
     if sys.version_info >= (3, 11):
@@ -123,28 +139,50 @@ def _table(name: str) -> dict:
 
 
 def _failure(entry: dict) -> Failure:
-    lists = {name: tuple(entry.get(name, ())) for name in ("fix", "examples", "yields_to", "cites")}
-    texts = {name: entry[name] for name in ("id", "title", "cause", "check", "chapter", "lab")}
-    places = {place: tuple(steps) for place, steps in entry.get("fix_at", {}).items()}
-    return Failure(**texts, **lists, fix_at=places, signatures=tuple(map(_signature, entry["signatures"])))
+    lists = {name: tuple(entry.get(name, ())) for name in ("examples", "yields_to", "cites")}
+    texts = {name: entry[name] for name in ("id", "title", "cause", "check", "chapter")}
+    return Failure(
+        **texts,
+        **lists,
+        lab=entry.get("lab", ""),
+        fix=_steps(entry["fix"]),
+        fix_at={place: tuple(steps) for place, steps in entry.get("fix_at", {}).items()},
+        signatures=tuple(map(_signature, entry["signatures"])),
+    )
+
+
+def _steps(steps: list[str]) -> tuple[str, ...]:
+    """A list of steps with each `@name` replaced by the steps of that name."""
+    shared = _table("failures.toml")["steps"]
+    return tuple(line for step in steps for line in (shared[step[1:]] if step.startswith("@") else [step]))
 
 
 def _signature(entry: dict) -> Signature:
-    patterns = {name: _compile(entry[name]) for name in ("near", "log", "unless") if name in entry}
-    return Signature(_compile(entry["match"]), _needle(entry["match"]), weak=entry.get("weak", False), **patterns)
+    patterns = {name: _compile(_whole(entry[name])) for name in ("match", "near", "log", "unless") if name in entry}
+    return Signature(**patterns, weak=entry.get("weak", False))
+
+
+def _whole(pattern: str) -> str:
+    """A pattern with each `<<name>>` replaced by the shared pattern of that name."""
+    shared = _table("failures.toml")["patterns"]
+    return re.sub(r"<<(\w+)>>", lambda match: shared[match.group(1)], pattern)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern.replace(" ", r"\s{1,9}"))
 
 
-def _needle(pattern: str) -> str:
-    """Longest literal text that every match of a pattern contains; groups and classes are skipped, not read."""
-    runs, run, depth, at = [], "", 0, 0
-    while at < len(pattern):
+def _alternatives(pattern: str, at: int) -> tuple[tuple[str, ...], int]:
+    """Needles of a group that starts at an index, and the index behind it."""
+    found, best, run = [], (), ""
+
+    def better(candidate: tuple[str, ...]) -> tuple[str, ...]:
+        return max(best, candidate, key=lambda needles: min(map(len, needles), default=0))
+
+    while at < len(pattern) and pattern[at] != ")":
         char = pattern[at]
         width = 2 if char == "\\" else 1
-        literal = pattern[at + 1] if char == "\\" else char
+        inner: tuple[str, ...] = ()
         if char == "[":
             end = pattern.find("]", at + 2)
             while pattern[end - 1] == "\\" and pattern[end - 2] != "\\":
@@ -152,16 +190,25 @@ def _needle(pattern: str) -> str:
             width = end + 1 - at
         elif char == "{":
             width = pattern.index("}", at) + 1 - at
-        is_literal = literal.isalnum() is False if char == "\\" else char not in " .^$|()[]{}*+?"
-        if depth == 0 and char == "|":
-            return ""
+        elif char == "(":
+            opening = GROUP.match(pattern, at)
+            inner, end = _alternatives(pattern, opening.end())
+            width = end + 1 - at
+            if "!" in opening.group() or "=" in opening.group():  # a lookaround is no part of the match
+                inner = ()
+        literal = pattern[at + 1 : at + 2] if char == "\\" else char
         if char in "?*{":
             run = run[:-1]
-        if depth == 0 and is_literal:
-            run += literal
-        else:
-            runs.append(run)
-            run = ""
-        depth += {"(": 1, ")": -1}.get(char, 0)
         at += width
-    return max([*runs, run], key=len)
+        if (char == "\\" and not literal.isalnum()) or char not in "\\ .^$|()[]{}*+?":
+            run += literal
+            continue
+        best, run = better((run,)), ""
+        if inner and pattern[at : at + 1] not in ("?", "*") and pattern[at : at + 2] != "{0":
+            best = better(inner)
+        if char == "|":
+            found.append(best)
+            best = ()
+    found.append(better((run,)))
+    whole = all(needles and all(needles) for needles in found)
+    return (tuple(dict.fromkeys(needle for needles in found for needle in needles)) if whole else ()), at
