@@ -1,5 +1,5 @@
-"""The stacks of env/: they resolve, their compiled wheels are those that `workbook plan` knows for their torch, and what
-those wheels say they need is pinned.
+"""The stacks of env/: they resolve, their compiled wheels are those that `workbook plan` knows for their torch, and
+what the wheels say they need is pinned.
 """
 
 import os
