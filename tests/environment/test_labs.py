@@ -99,7 +99,7 @@ def test_an_interrupt_passes_unless_it_is_expected(error):
         raise error("stop")
 
 
-def test_a_message_of_many_lines_is_cut_in_its_middle(capsys):
+def test_a_message_of_many_lines_is_cut(capsys):
     first = f"undefined symbol: _ZN3c106detail14{'torchCheckFail' * 12} in {'a library ' * 15}"  # a line stays a line
     rows = [f"row {row}" for row in range(57)]
     with expect_error(RuntimeError, match="torchCheckFail"):
@@ -107,10 +107,25 @@ def test_a_message_of_many_lines_is_cut_in_its_middle(capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[:3] == [f"RuntimeError: {first}", "    ^~~~~ here", "row 0"]
     assert printed[-1] == "row 56"
-    assert len(printed) == 25
-    assert "row 30" not in printed
+    assert len(printed) == 7
     left_out = [int(line.split()[0][1:]) for line in printed if line.endswith("lines left out]")]
     assert left_out == [57 - sum(line.startswith("row") for line in printed)]
+
+
+def test_the_match_in_a_message_of_many_lines_is_shown_with_its_neighbors(capsys):
+    rows = [f"row {row}" for row in range(57)]
+    with expect_error(RuntimeError, match=r"row 6\nrow 7"):
+        raise RuntimeError("\n".join(rows))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:9] == ["RuntimeError: row 0", *rows[1:9]]
+    assert printed[9:] == [f"row {9}", "[44 lines left out]", *rows[54:]]
+    with expect_error(RuntimeError, match="row 30"):
+        raise RuntimeError("\n".join(rows))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[3:10] == ["[25 lines left out]", *rows[28:33], "[21 lines left out]"]
+    with expect_error(RuntimeError, match="row 15"):
+        raise RuntimeError("\n".join(rows[:16]))
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_what_is_printed_names_no_machine_even_when_the_lab_is_gone(capsys, monkeypatch, tmp_path):

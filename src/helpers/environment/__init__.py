@@ -8,7 +8,7 @@ limit; it never imports them, and it installs and repairs nothing outside the th
 from helpers.environment.answer import render_explanation
 from helpers.environment.artifacts import ArtifactError, fetch_artifacts, sdist, unpacked, wheelhouse
 from helpers.environment.command import main
-from helpers.environment.compiling import torch_folder
+from helpers.environment.compiling import compile_command, torch_folder
 from helpers.environment.diagnosis import Cause, Explanation, explain
 from helpers.environment.elf import ElfError, Extension, Search, predict, read_extension
 from helpers.environment.examination import Examination, diagnose
@@ -37,6 +37,7 @@ __all__ = [
     "Torch",
     "Verdict",
     "cache_folder",
+    "compile_command",
     "diagnose",
     "expect_error",
     "explain",

@@ -33,7 +33,8 @@ except ImportError:  # Windows, where this package still has to import
     fcntl = None
 
 _PREFIX = "workbook-lab-"
-_FIRST, _LAST = 12, 12  # lines of a message that are shown, from each end
+_LONG = 16  # lines of a message that are shown whole
+_ENDS, _NEAR = 3, 2  # of a longer one: from each end, and around the match
 _TAIL = 15  # lines of output that a LabError repeats
 _INSTALL_SECONDS = 1800.0
 _folders: list[str] = []  # of every lab of this process: an error may outlive the lab that it came from
@@ -43,8 +44,8 @@ _folders: list[str] = []  # of every lab of this process: an error may outlive t
 def expect_error(type: type[BaseException], match: str) -> Iterator[_Caught]:
     """Assert that the block raises this error, print it, and go on.
 
-    What is printed is `TypeName: message`, with the paths of this machine shortened as `Lab.hide` does and a long
-    message cut in its middle.
+    What is printed is `TypeName: message`, with the paths of this machine shortened as `Lab.hide` does. Of a message of
+    many lines, its ends and the match are shown.
 
     Parameters
     ----------
@@ -77,13 +78,13 @@ def expect_error(type: type[BaseException], match: str) -> Iterator[_Caught]:
         if not isinstance(error, (type, Exception)):
             raise
         if not isinstance(error, type):
-            raise AssertionError(f"another error came, {expected}. It was\n{_shown(error)}") from error
+            raise AssertionError(f"another error came, {expected}. It was\n{_shown(error, pattern)}") from error
         if not any(pattern.search(text) for text in (str(error), _hide(str(error)))):
-            raise AssertionError(f"the message is another, {expected}. It was\n{_shown(error)}") from error
+            raise AssertionError(f"the message is another, {expected}. It was\n{_shown(error, pattern)}") from error
         caught.error = error
     if caught.error is None:
         raise AssertionError(f"the block ran without an error, {expected}. What should break here did not.")
-    print(_shown(caught.error))
+    print(_shown(caught.error, pattern))
 
 
 class _Caught:
@@ -139,6 +140,7 @@ class Lab:
         self._place, lock = _claim()
         self.folder = self._place / "lab"  # beside the lock, so that the reader finds the folder empty
         self.folder.mkdir()
+        (self._place / "tmp").mkdir()
         _folders.append(str(self.folder))
         self._finalizer = weakref.finalize(self, _remove, self._place, lock, os.getpid())
 
@@ -406,7 +408,7 @@ class Lab:
         with tempfile.TemporaryFile() as out:
             options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": subprocess.STDOUT}
             try:
-                child = subprocess.Popen(command, cwd=folder, env=_environ(env), start_new_session=True, **options)
+                child = subprocess.Popen(command, cwd=folder, env=self._environ(env), start_new_session=True, **options)
             except OSError as error:
                 return 127, _hide(str(error))
             try:
@@ -418,6 +420,17 @@ class Lab:
                 returncode = None
             out.seek(0)
             return returncode, _hide(out.read().decode(errors="replace").rstrip("\n"))
+
+    def _environ(self, changes: Mapping | None) -> dict[str, str]:
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environ["TMPDIR"] = str(self._place / "tmp")  # what a killed pip or compiler leaves goes with the lab
+        forced = {"FORCE_COLOR": None, "CLICOLOR_FORCE": None}  # ipykernel sets both in every notebook
+        for name, value in {**forced, **(changes or {})}.items():
+            if value is None:
+                environ.pop(name, None)
+            else:
+                environ[name] = os.fspath(value)
+        return environ
 
 
 # Runs code as `python -c` would: as `__main__`, with the same sys.argv and sys.path. It imports nothing but sys, since
@@ -476,17 +489,6 @@ def _failure(command: str, returncode: int | None, output: str, timeout: float) 
     return LabError("\n".join([f"`{command}` {end}" + ":" * bool(lines), *lines]), output, returncode)
 
 
-def _environ(changes: Mapping | None) -> dict[str, str]:
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    forced = {"FORCE_COLOR": None, "CLICOLOR_FORCE": None}  # ipykernel sets both in every notebook
-    for name, value in {**forced, **(changes or {})}.items():
-        if value is None:
-            environ.pop(name, None)
-        else:
-            environ[name] = os.fspath(value)
-    return environ
-
-
 def _kill_group(child: subprocess.Popen) -> None:
     with contextlib.suppress(OSError):
         os.killpg(child.pid, signal.SIGKILL)
@@ -498,18 +500,35 @@ def _dedented(text: str) -> str:
     return textwrap.dedent(text.removeprefix("\n"))
 
 
-def _shown(error: BaseException) -> str:
-    """Return the error as it should be read: a message of many lines is cut in its middle."""
+def _shown(error: BaseException, pattern: re.Pattern[str]) -> str:
+    """Return the error as it should be read: of many lines, the ends and those around the match."""
     kind, message = type(error).__name__, _hide(str(error))
-    lines = (f"{kind}: {message}" if message else kind).splitlines()
-    left_out = len(lines) - _FIRST - _LAST
-    if left_out > 1:
-        lines[_FIRST:-_LAST] = [f"[{left_out} lines left out]"]
+    text = f"{kind}: {message}" if message else kind
+    lines = text.splitlines()
+    if len(lines) > _LONG:
+        kept = {*range(_ENDS), *range(len(lines) - _ENDS, len(lines))}
+        found = pattern.search(text)
+        if found:
+            first, last = (text.count("\n", 0, at) for at in found.span())
+            kept |= set(range(first - _NEAR, last + _NEAR + 1))
+        lines = _cut(lines, kept)
     return "\n".join(lines).encode(errors="backslashreplace").decode()
 
 
+def _cut(lines: list[str], kept: set[int]) -> list[str]:
+    shown, left_out = [], 0
+    for number, line in enumerate(lines):
+        if number in kept or {number - 1, number + 1} <= kept:  # a note about one line would be no shorter
+            shown += [f"[{left_out} lines left out]"] * bool(left_out)
+            shown.append(line)
+            left_out = 0
+        else:
+            left_out += 1
+    return shown
+
+
 def _hide(text: str) -> str:
-    names = dict.fromkeys(_folders, "<lab>")
+    names = dict.fromkeys(_folders, "<lab>") | {f"{folder[:-3]}tmp": "<tmp>" for folder in _folders}
     for place, name in ((sys.prefix, "<env>"), (os.environ.get("HOME"), "~")):
         for form in {Path(place), Path(place).resolve()} if place else ():
             if str(form) not in ("/", "/usr", "/usr/local"):

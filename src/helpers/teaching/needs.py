@@ -40,6 +40,7 @@ NEEDS = {
     "a GPU": _gpu,
     "a torch without CUDA": _torch_without_cuda,
     "nvcc": lambda: shutil.which("nvcc") is not None,
+    "no triton": lambda: importlib.util.find_spec("triton") is None,
     "mamba_ssm": lambda: importlib.util.find_spec("mamba_ssm") is not None,
     "causal_conv1d": lambda: importlib.util.find_spec("causal_conv1d") is not None,
     "Python 3.12 or older": lambda: sys.version_info < (3, 13),
