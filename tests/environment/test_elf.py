@@ -525,7 +525,7 @@ def test_lists_without_an_end(lab):
 def test_a_file_that_lost_its_second_half(lab):
     data = (lab / "light.so").read_bytes()
     lab.write("half.so", data[: len(data) // 2])
-    with pytest.raises(ElfError, match=rf"has {len(data) // 2} of \d+ bytes") as error:
+    with pytest.raises(ElfError, match=rf"has {len(data) // 2} bytes of \d+ or more") as error:
         read_extension(lab / "half.so")
     assert (error.value.id, error.value.text) == ("L8", "Bus error")
     with pytest.raises(LabError, match="ended by SIGBUS"):

@@ -123,7 +123,7 @@ class ElfFile:
         segments = list(self._elf.iter_segments())
         end = max((item["p_offset"] + item["p_filesz"] for item in segments if item["p_type"] == "PT_LOAD"), default=0)
         if end > len(self._data):
-            raise self.damaged(f"it has {len(self._data)} of {end} bytes", BUS_ERROR, "L8")
+            raise self.damaged(f"it has {len(self._data)} bytes of {end} or more", BUS_ERROR, "L8")
         self._dynamic = next((item for item in segments if item["p_type"] == "PT_DYNAMIC"), None)
         if self._dynamic is None:
             raise ElfError(f"{self.path} has no dynamic segment, expected a shared library, not a static program.")
