@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 
-GROUP = re.compile(r"\((?:\?(?::|P<\w+>|=|!|<=|<!))?")
-
 __all__ = ["Failure", "Origin", "Signature", "contract", "failures", "needles", "origins"]
+
+GROUP = re.compile(r"\((?:\?(?::|P<\w+>|=|!|<=|<!))?")  # what opens a group
 
 
 @dataclass(frozen=True)
