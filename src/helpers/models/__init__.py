@@ -1,4 +1,4 @@
-"""The models: state space duality, Mamba-2, its bidirectional layer, and the seizure detector built on them.
+"""The models: Mamba, Mamba-2 with its bidirectional layer, the scans inside them, and the seizure detector.
 
 Arrays in, arrays out; plain torch on any device. Nothing here reads a file or knows what a recording is.
 """
@@ -6,8 +6,10 @@ Arrays in, arrays out; plain torch on any device. Nothing here reads a file or k
 from helpers.models.bimamba2 import BiMamba2
 from helpers.models.detector import SeizureDetector, parameters_by_stage
 from helpers.models.inference import FusedDetector, fuse_for_inference
+from helpers.models.mamba import Mamba
 from helpers.models.mamba2 import GatedRMSNorm, Mamba2
 from helpers.models.rescnn import ResCNN
+from helpers.models.selective_scan import selective_scan, selective_scan_recurrence
 from helpers.models.ssd import ssd_chunked, ssd_recurrence
 from helpers.models.unet import Decoder, Encoder
 
@@ -17,11 +19,14 @@ __all__ = [
     "Encoder",
     "FusedDetector",
     "GatedRMSNorm",
+    "Mamba",
     "Mamba2",
     "ResCNN",
     "SeizureDetector",
     "fuse_for_inference",
     "parameters_by_stage",
+    "selective_scan",
+    "selective_scan_recurrence",
     "ssd_chunked",
     "ssd_recurrence",
 ]

@@ -1,0 +1,172 @@
+"""The Mamba block (Mamba-1): projection, short causal convolution, selective scan, gate, projection.
+
+`Mamba` has the parameter names, shapes and initialization of ``mamba_ssm.Mamba``, so that a state dict loads strictly
+in both directions. It computes with `selective_scan` and needs no compiled extension; where mamba_ssm is installed on a
+GPU it can use its fused kernels instead. There is no step-by-step decoding: recordings are read whole.
+"""
+
+import math
+import warnings
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from helpers.models.linear import Linear
+from helpers.models.selective_scan import selective_scan
+
+__all__ = ["Mamba"]
+
+_BACKENDS = ("auto", "torch", "mamba_ssm")
+
+
+class Mamba(nn.Module):
+    """One Mamba block, (batch, length, d_model) to the same shape, causal.
+
+    Parameters
+    ----------
+    d_model : int
+        Width of the input and the output.
+    d_state : int
+        Size of the state of one channel.
+    d_conv : int
+        Width of the depthwise causal convolution, in steps.
+    expand : float
+        d_inner = expand · d_model, rounded down.
+    dt_rank : int or "auto"
+        Rank of the map to dt; "auto" is d_model / 16, rounded up.
+    backend : {"auto", "torch", "mamba_ssm"}
+        "torch" runs everywhere, in float64 too. "mamba_ssm" is its fused kernel: CUDA, no float64, d_conv 2 to 4,
+        d_state up to 256, mamba_ssm and causal_conv1d installed. "auto" takes the kernel wherever these hold, torch
+        elsewhere; `backend_for` says which.
+
+    Raises
+    ------
+    ValueError
+        If `dt_rank` or `backend` is none of the above.
+
+    Notes
+    -----
+    The same seed gives the same parameters as mamba_ssm, bit for bit: random numbers are drawn in its order. A_log, D
+    and the bias of dt_proj are marked ``_no_weight_decay`` (mamba_ssm marks the first two), and that bias
+    ``_no_reinit``: from a zero there dt would start near 0.69, not between 0.001 and 0.1.
+
+    Source: Gu & Dao 2023, sections 3.4 and 3.6; state-spaces/mamba, ``modules/mamba_simple.py``, v2.3.2.post1.
+    """
+
+    def __init__(self, d_model, d_state=16, d_conv=4, expand=2, dt_rank="auto", backend="auto"):
+        super().__init__()
+        if backend not in _BACKENDS:
+            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(_BACKENDS)}")
+        if dt_rank != "auto" and not (isinstance(dt_rank, int) and dt_rank > 0):
+            raise ValueError(f"dt_rank is {dt_rank!r}; expected a positive whole number or 'auto'")
+        self.d_model, self.d_state, self.d_conv, self.expand, self.backend = d_model, d_state, d_conv, expand, backend
+        self.d_inner = int(expand * d_model)
+        self.dt_rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
+
+        self.in_proj = Linear(d_model, 2 * self.d_inner, bias=False)  # x, z
+        self.conv1d = nn.Conv1d(self.d_inner, self.d_inner, d_conv, groups=self.d_inner, padding=d_conv - 1)
+        self.x_proj = Linear(self.d_inner, self.dt_rank + 2 * d_state, bias=False)  # dt before its own map, B, C
+        self.dt_proj = Linear(self.dt_rank, self.d_inner)
+        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        dt = torch.exp(torch.rand(self.d_inner) * (math.log(0.1) - math.log(0.001)) + math.log(0.001)).clamp(min=1e-4)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(bias) == dt
+        rates = torch.arange(1, d_state + 1, dtype=torch.float32)
+        self.A_log = nn.Parameter(torch.log(rates).repeat(self.d_inner, 1))  # (d_inner, d_state)
+        self.D = nn.Parameter(torch.ones(self.d_inner))
+        self.out_proj = Linear(self.d_inner, d_model, bias=False)
+        for parameter in (self.A_log, self.D, self.dt_proj.bias):
+            parameter._no_weight_decay = True
+        self.dt_proj.bias._no_reinit = True
+
+    def forward(self, u):
+        """(batch, length, d_model) to (batch, length, d_model).
+
+        Raises
+        ------
+        ValueError
+            If the input has another shape.
+        RuntimeError
+            As `backend_for`.
+        """
+        if u.ndim != 3 or u.shape[-1] != self.d_model or 0 in u.shape:
+            raise ValueError(
+                f"input has shape {tuple(u.shape)}; expected (batch, length, {self.d_model}), none of them zero"
+            )
+        return self._by_kernel(u) if self.backend_for(u) == "mamba_ssm" else self._by_torch(u)
+
+    def backend_for(self, u):
+        """Which backend computes the block for the input `u`: "torch" or "mamba_ssm".
+
+        Raises
+        ------
+        RuntimeError
+            If `backend` is "mamba_ssm" and that cannot be.
+        """
+        if self.backend == "torch":
+            return "torch"
+        obstacle = self._obstacle(u)
+        if obstacle and self.backend == "mamba_ssm":
+            raise RuntimeError(f"backend 'mamba_ssm': {obstacle}, or take backend='torch', which is the same function")
+        return "torch" if obstacle else "mamba_ssm"
+
+    def _obstacle(self, u):
+        if u.device.type != "cuda":
+            return f"the input is on {u.device.type}, expected cuda. Move input and module to a GPU"
+        if u.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            return f"the input is {u.dtype}, expected float32, float16 or bfloat16. Convert input and module"
+        if not 2 <= self.d_conv <= 4:
+            return f"d_conv is {self.d_conv}, expected 2 to 4. Build the block with such a d_conv"
+        if self.d_state > 256:
+            return f"d_state is {self.d_state}, expected at most 256. Build the block with such a d_state"
+        return _mamba_inner()[1]
+
+    def _by_torch(self, u):
+        x, z = self.in_proj(u).chunk(2, dim=-1)  # (batch, length, d_inner) each
+        x = F.silu(self.conv1d(x.mT)[..., : u.shape[1]]).mT
+        dt, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        work = torch.promote_types(dt.dtype, torch.float32)
+        dt = F.linear(dt, self.dt_proj.weight).to(work) + self.dt_proj.bias  # (batch, length, d_inner)
+        A = -torch.exp(self.A_log.to(work))
+        y = selective_scan(x, F.softplus(dt), A, B[:, :, None], C[:, :, None], D=self.D, z=z)
+        return self.out_proj(y)
+
+    def _by_kernel(self, u):
+        kernel, _ = _mamba_inner()
+        xz = (self.in_proj.weight @ u.flatten(0, 1).mT).unflatten(1, u.shape[:2]).transpose(0, 1)
+        return kernel(  # xz: (batch, 2 d_inner, length), time last in memory
+            xz,
+            self.conv1d.weight,
+            self.conv1d.bias,
+            self.x_proj.weight,
+            self.dt_proj.weight,
+            self.out_proj.weight,
+            self.out_proj.bias,
+            -torch.exp(self.A_log.float()),
+            D=self.D.float(),
+            delta_bias=self.dt_proj.bias.float(),
+            delta_softplus=True,
+        )
+
+
+@lru_cache(maxsize=1)
+def _mamba_inner():
+    """Return mamba_ssm's fused block and None, or None and what stands in its way."""
+    try:
+        for name in ("mamba_ssm", "causal_conv1d"):
+            if find_spec(name) is None:
+                return None, f"{name} is not installed. Install it as `workbook plan` says"
+        interface = import_module("mamba_ssm.ops.selective_scan_interface")
+        if interface.causal_conv1d_fn is None:  # mamba_ssm drops the error that it got
+            raise ImportError("it cannot use the causal_conv1d that is installed")
+        if not hasattr(interface.selective_scan_cuda, "fwd"):
+            raise ImportError("it was built without its CUDA kernels")
+    except Exception as error:  # a broken extension can raise anything
+        found = f"mamba_ssm is installed but unusable ({type(error).__name__}: {error})"
+        warnings.warn(f"{found}; backend='auto' computes in torch. See `workbook doctor`.", stacklevel=2)
+        return None, f"{found}. See `workbook doctor`"
+    return interface.mamba_inner_fn, None

@@ -1,0 +1,392 @@
+"""`Mamba`: the block computed step by step, and ``mamba_ssm.Mamba`` itself, run from its source on the CPU."""
+
+import math
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.environment import Lab
+from helpers.environment.artifacts import ArtifactError, unpacked, wheelhouse
+from helpers.models import Mamba, selective_scan_recurrence
+from helpers.models.mamba import _mamba_inner
+
+FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
+FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # rounding only, values of order 1
+
+# Odd sizes, and one of each option away from its default.
+OPTIONS = [{"d_model": 33}, {"d_model": 10, "d_state": 5, "d_conv": 3, "expand": 3, "dt_rank": 4}]
+
+
+def mamba_by_hand(block, u):
+    """The block from its parameters alone: the convolution tap by tap, the scan step by step."""
+    x, z = torch.einsum("bli,oi->blo", u, block.in_proj.weight).split(block.d_inner, dim=-1)
+    convolved = torch.zeros_like(x) + block.conv1d.bias
+    for t in range(u.shape[1]):
+        for tap in range(block.d_conv):
+            source = t - (block.d_conv - 1) + tap
+            if source >= 0:
+                convolved[:, t] = convolved[:, t] + block.conv1d.weight[:, 0, tap] * x[:, source]
+    x = convolved * torch.sigmoid(convolved)
+    low, B, C = torch.einsum("bli,oi->blo", x, block.x_proj.weight).split(
+        [block.dt_rank, block.d_state, block.d_state], dim=-1
+    )
+    dt = torch.einsum("blr,or->blo", low, block.dt_proj.weight) + block.dt_proj.bias
+    y = selective_scan_recurrence(
+        x, torch.log1p(torch.exp(dt)), -torch.exp(block.A_log), B.unsqueeze(2), C.unsqueeze(2), block.D
+    )
+    return torch.einsum("bli,oi->blo", y * z * torch.sigmoid(z), block.out_proj.weight)
+
+
+def randomized(module, seed):
+    """Skips of 1 and equal rows of A would hide a mistake: everything gets an unequal value."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
+    return module.double()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    length=st.integers(1, 37),
+    d_conv=st.integers(1, 5),
+    d_state=st.integers(1, 9),
+    expand=st.sampled_from([1, 2, 2.5]),
+    dt_rank=st.sampled_from(["auto", 1, 3]),
+    seed=st.integers(0, 10**6),
+)
+def test_block_equals_its_parameters_by_hand(length, d_conv, d_state, expand, dt_rank, seed):
+    block = randomized(Mamba(6, d_state=d_state, d_conv=d_conv, expand=expand, dt_rank=dt_rank), seed)
+    u = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
+    found, expected = block(u), mamba_by_hand(block, u)
+    torch.testing.assert_close(found, expected, **FLOAT64)
+    weight = torch.randn_like(found)
+    inputs = [u, *block.parameters()]
+    ours = torch.autograd.grad((found * weight).sum(), inputs)
+    oracle = torch.autograd.grad((expected * weight).sum(), inputs)
+    torch.testing.assert_close(ours, oracle, **FLOAT64)
+
+
+def in_float64(block, u):
+    """What the block gives in float64 from the same parameters and input: output and gradients by name."""
+    exact = Mamba(block.d_model, block.d_state, block.d_conv, block.expand, block.dt_rank, backend="torch")
+    exact.load_state_dict(block.state_dict())
+    return trained(exact.double().to(u.device), u.double())
+
+
+def trained(block, u):
+    y = block(u)
+    y.square().sum().backward()
+    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("how", "tolerance"),
+    [
+        ("float32", 1e-5),
+        ("bfloat16", 3e-2),  # weights and each intermediate are rounded to 8 bits
+        ("autocast", 3e-2),
+    ],
+)
+def test_lower_precision_stays_close(how, tolerance):
+    torch.manual_seed(3)
+    block = Mamba(64)
+    u = torch.randn(3, 101, 64)
+    if how == "bfloat16":
+        block, u = block.bfloat16(), u.bfloat16()
+    expected, expected_grads = in_float64(block, u)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how == "autocast"):
+        found, grads = trained(block, u)
+    assert found.dtype == (torch.float32 if how == "float32" else torch.bfloat16)
+    assert (found.double() - expected).abs().max() < tolerance * expected.abs().max()
+    for name, grad in grads.items():
+        assert (grad.double() - expected_grads[name]).abs().max() < tolerance * expected_grads[name].abs().max(), name
+
+
+def test_block_is_causal():
+    torch.manual_seed(1)
+    block = Mamba(8, d_state=4).double()
+    u = torch.randn(1, 80, 8, dtype=torch.float64)
+    changed = u.clone()
+    changed[:, 45] += 1
+    difference = (block(changed) - block(u)).abs().amax(dim=(0, 2))
+    assert (difference[:45] == 0).all()
+    assert (difference[45:50] > 0).all()
+
+
+def test_initialization_spans_the_step_sizes():
+    torch.manual_seed(0)
+    block = Mamba(512)
+    dt = F.softplus(block.dt_proj.bias)
+    assert dt.min() > 0.000999
+    assert dt.max() < 0.1001
+    middle = (math.log(0.1) + math.log(0.001)) / 2
+    assert abs(torch.log(dt).mean() - middle) < 0.17  # log-uniform, 1024 channels: 4 standard errors
+    torch.testing.assert_close(-torch.exp(block.A_log[5]), -torch.arange(1.0, 17.0))
+
+
+# The real module: its source with the compiled parts replaced by what the same source gives as their reference.
+REAL = """
+import sys, types, importlib.machinery, importlib.util, torch
+import torch.nn.functional as F
+
+def module(name, **content):
+    made = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, None, is_package=True))
+    made.__dict__.update(content)
+    sys.modules[name] = made
+    return made
+
+def conv(x, weight, bias, activation):
+    assert activation == "silu"
+    padded = F.pad(x, (weight.shape[1] - 1, 0))
+    return F.silu(F.conv1d(padded, weight[:, None], bias, groups=weight.shape[0]))
+
+module("mamba_ssm").__path__ = [sys.argv[1] + "/mamba_ssm"]  # without its __init__, which imports everything
+module("mamba_ssm.ops.triton.layer_norm", _layer_norm_fwd=None)
+module("mamba_ssm.ops.triton.selective_state_update")
+module("selective_scan_cuda", fwd=None)
+module("causal_conv1d", causal_conv1d_fn=conv, causal_conv1d_update=None)
+names = ("causal_conv1d_fwd_function", "causal_conv1d_bwd_function", "causal_conv1d_update_function")
+module("causal_conv1d.cpp_functions", **dict.fromkeys(names))
+from mamba_ssm.modules import mamba_simple
+from mamba_ssm.ops import selective_scan_interface as interface
+from helpers.models import Mamba
+
+class OnGPU(torch.Tensor):
+    __torch_function__ = torch._C._disabled_torch_function_impl
+    device = torch.device("cuda")
+
+def by_name(block, u, y):
+    names, parameters = zip(*block.named_parameters())
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+    return dict(zip(("u", *names), torch.autograd.grad((y * weight).sum(), (u, *parameters))))
+
+cases = []
+for options in torch.load("options.pt"):
+    torch.manual_seed(options["d_model"])
+    real = mamba_simple.Mamba(**options)
+    marked = {mark: {n for n, p in real.named_parameters() if hasattr(p, mark)} for mark in MARKS}
+    case = {"initial": {n: v.clone() for n, v in real.state_dict().items()}, "marked": marked}
+    real.load_state_dict(torch.load(f"ours{len(cases)}.pt"), strict=True)
+
+    # Our call of the fused function, answered by its reference.
+    interface.selective_scan_fn = interface.selective_scan_ref
+    interface.mamba_inner_fn = interface.mamba_inner_ref
+    ours = Mamba(**options, backend="mamba_ssm")
+    ours.load_state_dict(real.state_dict(), strict=True)
+    u = torch.randn(2, 37, options["d_model"], requires_grad=True)
+    posing = u.as_subclass(OnGPU)
+    assert ours.backend_for(posing) == "mamba_ssm"
+    y = ours(posing)
+    case |= {"u": u, "kernel_y": y, "kernel_gradients": by_name(ours, u, y)}
+
+    # The module in float64: its reference asks for .float() everywhere.
+    single, torch.Tensor.float = torch.Tensor.float, torch.Tensor.double
+    mamba_simple.causal_conv1d_fn, mamba_simple.selective_scan_fn = None, interface.selective_scan_ref
+    real.double()
+    u = u.detach().double().requires_grad_()
+    y = real(u)
+    case |= {"y": y, "gradients": by_name(real, u, y)}
+    torch.Tensor.float = single
+    cases.append(case)
+torch.save(cases, "cases.pt")
+"""
+
+
+def with_unequal_values(options):
+    torch.manual_seed(100 + options["d_model"])
+    return randomized(Mamba(**options), 5).float()
+
+
+@pytest.fixture(scope="module")
+def real():
+    """For each of OPTIONS, what the real module gives: initial values, outputs and gradients."""
+    marks = ("_no_weight_decay", "_no_reinit")
+    with Lab() as lab:
+        try:
+            source = unpacked("mamba-ssm", "2.3.2.post1", lab.folder)
+            (einops,) = wheelhouse().glob("einops-*.whl")
+        except ArtifactError as fault:
+            pytest.skip(str(fault))
+        torch.save(OPTIONS, lab / "options.pt")
+        for number, options in enumerate(OPTIONS):
+            torch.save(with_unequal_values(options).state_dict(), lab / f"ours{number}.pt")
+        lab.write("real.py", REAL.replace("MARKS", repr(marks)))
+        lab.run(sys.executable, "real.py", source, env={"PYTHONPATH": einops})  # a wheel is a zip file, and imports
+        return torch.load(lab / "cases.pt")
+
+
+@pytest.mark.parametrize("number", range(len(OPTIONS)))
+def test_initialization_is_that_of_mamba_ssm_bit_for_bit(real, number):
+    torch.manual_seed(OPTIONS[number]["d_model"])
+    block = Mamba(**OPTIONS[number])
+    torch.testing.assert_close(dict(block.state_dict()), real[number]["initial"], rtol=0, atol=0)
+    marked = {
+        mark: {name for name, parameter in block.named_parameters() if hasattr(parameter, mark)}
+        for mark in real[number]["marked"]
+    }
+    assert marked["_no_reinit"] == real[number]["marked"]["_no_reinit"]
+    assert marked["_no_weight_decay"] == real[number]["marked"]["_no_weight_decay"] | {"dt_proj.bias"}
+
+
+@pytest.mark.parametrize("number", range(len(OPTIONS)))
+def test_block_equals_the_real_module_with_its_own_state_dict(real, number):
+    """Loaded strictly in both directions: the fixture has put our state dict into the real module."""
+    Mamba(**OPTIONS[number]).load_state_dict(real[number]["initial"], strict=True)
+    block = with_unequal_values(OPTIONS[number]).double()
+    u = real[number]["u"].detach().double().requires_grad_()
+    y = block(u)
+    torch.testing.assert_close(y, real[number]["y"], **FLOAT64)
+    torch.testing.assert_close(by_name(block, u, y), real[number]["gradients"], **FLOAT64)
+
+
+@pytest.mark.parametrize("number", range(len(OPTIONS)))
+def test_the_fused_function_is_called_as_it_wants_to_be(real, number):
+    block = with_unequal_values(OPTIONS[number])
+    u = real[number]["u"].detach().requires_grad_()
+    y = block(u)
+    torch.testing.assert_close(real[number]["kernel_y"], y, **FLOAT32)
+    ours = by_name(block, u, y)
+    for name, found in real[number]["kernel_gradients"].items():
+        scale = ours[name].abs().max()
+        torch.testing.assert_close(found / scale, ours[name] / scale, **FLOAT32)
+
+
+def by_name(block, u, y):
+    names, parameters = zip(*block.named_parameters(), strict=True)
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+    return dict(zip(("u", *names), torch.autograd.grad((y * weight).sum(), (u, *parameters)), strict=True))
+
+
+class OnGPU(torch.Tensor):
+    """A tensor that says it is on a GPU, to ask which backend would be taken there."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+    device = torch.device("cuda")
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """Write packages that stand before the installed ones; without content, a package is as if not installed."""
+
+    def write(**contents):
+        for name in [*sys.modules]:
+            if name.partition(".")[0] in ("mamba_ssm", "causal_conv1d"):
+                monkeypatch.delitem(sys.modules, name)
+        for name, content in contents.items():
+            if content is None:
+                monkeypatch.setitem(sys.modules, name, None)
+            else:
+                (tmp_path / name / "ops").mkdir(parents=True)
+                (tmp_path / name / "__init__.py").write_text("")
+                (tmp_path / name / "ops" / "selective_scan_interface.py").write_text(content)
+        monkeypatch.syspath_prepend(tmp_path)
+        _mamba_inner.cache_clear()
+
+    yield write
+    _mamba_inner.cache_clear()
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("mamba_ssm", "causal_conv1d"):
+            del sys.modules[name]  # monkeypatch puts back what was there before
+
+
+WORKING = "causal_conv1d_fn = mamba_inner_fn = selective_scan_cuda = type('Any', (), {'fwd': None})"
+
+
+def test_auto_takes_the_kernel_where_it_can_be_used(packages):
+    packages(mamba_ssm=WORKING, causal_conv1d="")
+    u = torch.randn(1, 4, 8)
+    assert Mamba(8).backend_for(u) == "torch"
+    assert Mamba(8).backend_for(u.as_subclass(OnGPU)) == "mamba_ssm"
+    assert Mamba(8, backend="torch").backend_for(u.as_subclass(OnGPU)) == "torch"
+    assert Mamba(8).backend_for(u.double().as_subclass(OnGPU)) == "torch"
+
+
+@pytest.mark.parametrize(
+    ("options", "u", "message"),
+    [
+        ({}, torch.randn(1, 4, 8), "the input is on cpu, expected cuda"),
+        ({}, torch.randn(1, 4, 8).double().as_subclass(OnGPU), "the input is torch.float64, expected float32"),
+        ({"d_conv": 5}, torch.randn(1, 4, 8).as_subclass(OnGPU), "d_conv is 5, expected 2 to 4"),
+        ({"d_state": 257}, torch.randn(1, 4, 8).as_subclass(OnGPU), "d_state is 257, expected at most 256"),
+    ],
+)
+def test_the_kernel_asked_for_by_name_says_what_it_needs(packages, options, u, message):
+    packages(mamba_ssm=WORKING, causal_conv1d="")
+    with pytest.raises(RuntimeError, match=rf"backend 'mamba_ssm': {message}.*backend='torch'"):
+        Mamba(8, backend="mamba_ssm", **options)(u)
+    assert Mamba(8, **options).backend_for(u) == "torch"
+
+
+@pytest.mark.parametrize("missing", ["mamba_ssm", "causal_conv1d"])
+def test_a_package_that_is_not_installed_is_named(packages, missing, recwarn):
+    packages(**{"mamba_ssm": WORKING, "causal_conv1d": "", missing: None})
+    u = torch.randn(1, 4, 8).as_subclass(OnGPU)
+    assert Mamba(8).backend_for(u) == "torch"
+    assert not recwarn.list
+    with pytest.raises(RuntimeError, match=f"{missing} is not installed. Install it as `workbook plan` says, or take"):
+        Mamba(8, backend="mamba_ssm")(u)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("raise ImportError('undefined symbol: _ZN3c104cuda9SetDeviceEi')", "ImportError: undefined symbol: _ZN3c104"),
+        ("raise OSError('libcudart.so.12')", "OSError: libcudart.so.12"),
+        (WORKING + "; causal_conv1d_fn = None", "cannot use the causal_conv1d that is installed"),
+        (WORKING + "; selective_scan_cuda = None", "built without its CUDA kernels"),
+    ],
+)
+def test_a_broken_package_is_a_warning_or_by_name_an_error(packages, content, message):
+    packages(mamba_ssm=content, causal_conv1d="")
+    u = torch.randn(1, 4, 8).as_subclass(OnGPU)
+    with pytest.warns(UserWarning, match=rf"mamba_ssm is installed but unusable .*{message}.*workbook doctor"):
+        assert Mamba(8).backend_for(u) == "torch"
+    with pytest.raises(RuntimeError, match=rf"backend 'mamba_ssm': mamba_ssm is installed but unusable .*{message}"):
+        Mamba(8, backend="mamba_ssm")(u)
+
+
+def kernels_can_run():
+    return torch.cuda.is_available() and Mamba(8).backend_for(torch.empty(1, 1, 8, device="cuda")) == "mamba_ssm"
+
+
+@pytest.mark.skipif(not kernels_can_run(), reason="needs a GPU, mamba_ssm and causal_conv1d")
+@pytest.mark.parametrize(
+    ("how", "tolerance"),
+    [("float32", 1e-3), ("bfloat16", 3e-2), ("autocast", 3e-2)],
+)
+def test_kernel_on_a_gpu_equals_torch_in_float64(how, tolerance):
+    torch.manual_seed(7)
+    block = Mamba(72, backend="mamba_ssm").cuda()
+    u = torch.randn(3, 961, 72, device="cuda")
+    if how == "bfloat16":
+        block, u = block.bfloat16(), u.bfloat16()
+    expected, expected_grads = in_float64(block, u)
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=how == "autocast"):
+        found, grads = trained(block, u)
+    assert (found.double() - expected).abs().max() < tolerance * expected.abs().max()
+    for name, grad in grads.items():
+        assert (grad.double() - expected_grads[name]).abs().max() < tolerance * expected_grads[name].abs().max(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "triton"}, "backend is 'triton'; expected one of auto, torch, mamba_ssm"),
+        ({"dt_rank": 0}, "dt_rank is 0; expected a positive whole number or 'auto'"),
+        ({"dt_rank": "all"}, "dt_rank is 'all'"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        Mamba(8, **options)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 7), (4, 8), (1, 0, 8), (0, 4, 8)])
+def test_input_of_another_shape_is_named(shape):
+    with pytest.raises(ValueError, match=r"input has shape \(.*\); expected \(batch, length, 8\), none of them zero"):
+        Mamba(8)(torch.randn(shape))
