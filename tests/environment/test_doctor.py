@@ -497,6 +497,11 @@ def test_torch_that_fails_in_python(bare):
     assert checkup.broken[0][1].evidence == "RuntimeError: half a torch"
 
 
+def test_nothing_is_tried_after_a_torch_that_fails(whole):
+    whole.write("torch/__init__.py", "raise RuntimeError('half a torch')\n")
+    assert [fault.id for _, fault in whole.examine().broken] == ["D2"]
+
+
 # -- imports -----------------------------------------------------------------------------------------------------------
 
 
