@@ -80,14 +80,20 @@ def test_it_installs_one_quoted_requirement_and_only_where_it_is_missing(cell, m
 
 
 def imported(text):
-    """Top-level names of the modules that a chapter's cells import, anywhere in them."""
-    names = set()
-    for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "", text, flags=re.MULTILINE))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names
+    """Top-level names of the modules that a chapter's cells import; not those that a function says it @needs."""
+    tree = ast.parse(re.sub(r"^\s*[%!].*$", "", text, flags=re.MULTILINE))
+    return _imports(tree)
+
+
+def _imports(node):
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return set() if node.level else {node.module.partition(".")[0]}
+    names = set().union(*map(_imports, ast.iter_child_nodes(node)))
+    calls = [call for call in getattr(node, "decorator_list", []) if isinstance(call, ast.Call)]
+    needed = [call.args for call in calls if getattr(call.func, "id", "") == "needs"]
+    return names - {name.value for names in needed for name in names if isinstance(name, ast.Constant)}
 
 
 def not_installed(names):
@@ -108,3 +114,9 @@ def test_a_chapter_imports_only_what_the_cell_installs(chapter):
 def test_an_import_of_anything_else_is_red():
     text = "import numpy\nfrom scipy import signal\nif True:\n    from pandas.api import types\nimport requests as r\n"
     assert not_installed(imported(text)) == ["pandas", "requests"]  # requests comes with MNE today, and is not named
+
+
+def test_what_a_function_says_it_needs_may_be_imported_there_and_only_there():
+    function = '@needs("a GPU", "mamba_ssm")\ndef f():\n    import mamba_ssm\n    import causal_conv1d\n'
+    assert not_installed(imported(function)) == ["causal_conv1d"]
+    assert not_installed(imported(function + "import mamba_ssm\n")) == ["causal_conv1d", "mamba_ssm"]
