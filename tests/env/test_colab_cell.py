@@ -92,8 +92,8 @@ def _imports(node):
         return set() if node.level else {node.module.partition(".")[0]}
     names = set().union(*map(_imports, ast.iter_child_nodes(node)))
     calls = [call for call in getattr(node, "decorator_list", []) if isinstance(call, ast.Call)]
-    needed = [call.args for call in calls if getattr(call.func, "id", "") == "needs"]
-    return names - {name.value for names in needed for name in names if isinstance(name, ast.Constant)}
+    needs = [argument for call in calls if getattr(call.func, "id", "") == "needs" for argument in call.args]
+    return names - {need.value for need in needs if isinstance(need, ast.Constant)}
 
 
 def not_installed(names):
