@@ -500,26 +500,24 @@ with expect_error(
 # %% tags=["lab:cpu-torch"]
 @needs("a torch without CUDA")
 def cpu_torch():
-    lab.write(
-        "c10_cuda.cpp",
-        "namespace c10::cuda { signed char ExchangeDevice(signed char device) { return device; } }",
+    set_device = (
+        "namespace c10::cuda { void SetDevice(signed char device, bool force)"
     )
+    lab.write("c10_cuda.cpp", f"{set_device} {{}} }}")
+    library = ["-Wl,-soname,libc10_cuda.so"]
+    lab.build("c10_cuda.cpp", flags=library, output="cuda/libc10_cuda.so")
     lab.build(
-        "c10_cuda.cpp",
-        flags=["-Wl,-soname,libc10_cuda.so"],
-        output="cuda_torch/libc10_cuda.so",
+        module(
+            "device_scan",
+            f"{set_device}; }}",
+            "c10::cuda::SetDevice(0, false); Py_RETURN_NONE;",
+        ),
+        flags=[f"-L{lab / 'cuda'}"],
+        links=["c10_cuda"],
     )
-    flags = [f"-L{lab / 'cuda_torch'}"]
-    lab.build(
-        "exchange_scan.cpp",
-        flags=flags,
-        links=["c10", "c10_cuda"],
-        output="for_cuda/exchange_scan.so",
-    )
-    with expect_error(
-        ImportError, match=r"^libc10_cuda\.so: cannot open shared object file"
-    ):
-        lab.python("import torch, exchange_scan", folder="for_cuda")
+    missing = r"^libc10_cuda\.so: cannot open shared object file"
+    with expect_error(ImportError, match=missing):
+        lab.python("import torch, device_scan")
 
 
 # %% [markdown]

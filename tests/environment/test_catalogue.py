@@ -18,7 +18,7 @@ from helpers.environment.logs import clean
 
 IDS = [
     f"{group}{number}"
-    for group, last in {"U": 3, "L": 8, "B": 21, "I": 14, "R": 8, "P": 4}.items()
+    for group, last in {"U": 3, "L": 9, "B": 21, "I": 14, "R": 8, "P": 4}.items()
     for number in range(1, last + 1)
 ]
 IDS.insert(IDS.index("B5"), "B4b")

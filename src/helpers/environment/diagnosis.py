@@ -56,7 +56,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Causes of a log, best first; none when it is unknown."""
+    """Causes of a log, best first; none when it is unknown. As a string, what `workbook explain` prints."""
 
     causes: tuple[Cause, ...] = ()
 
@@ -64,6 +64,13 @@ class Explanation:
     def known(self) -> bool:
         """Whether there is a cause at all."""
         return bool(self.causes)
+
+    def __str__(self) -> str:
+        from helpers.environment.answer import render_explanation  # which imports this module
+
+        return render_explanation(self)
+
+    __repr__ = __str__
 
     def to_dict(self) -> dict:
         """Return JSON types: ``{"causes": [{"id", "title", "cause", "evidence", "fix", "lab"}, …]}``."""

@@ -349,7 +349,8 @@ class _Loader:
         places += [(folder, asker.elf.path) for folder in runpath]
         for folder, origin in places:
             folder = _expanded(folder, origin)
-            yield f"{folder}/{name}", torch is None or os.path.realpath(folder) != os.path.realpath(torch)
+            beside_torch = torch is not None and os.path.realpath(folder) == os.path.realpath(torch)
+            yield f"{folder}/{name}", asker.private and not beside_torch  # what torch brings is taken as whole too
         for path in self._search.system.get(name, ()):
             yield path, False
         for folder in self._search.folders:

@@ -23,6 +23,7 @@ PREFIX = re.compile(  # of a quoted, boxed, numbered or dated line: GitHub, uv a
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]+")
 BLANK = re.compile(r"[^\S\n]{3,}")
 EMPTY_LINES = re.compile(r"\n(?:[^\S\n]{0,2}\n){2,}")
+BROKEN_NAME = re.compile(r"(symbol:\s_\w{0,900})\n[^\S\n]{0,9}(?=\w{0,200}\d\w{0,700}(?:\n|\Z))")  # in two by a box's width
 LONG = re.compile(r"[^\n]{3000}\S{0,900}")
 QUOTES = str.maketrans({**dict.fromkeys("‘’‚‛′", "'"), **dict.fromkeys("“”„‟«»", '"'), "\u00a0": " "})
 ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&#x27;": "'", "&amp;": "&"}
@@ -63,6 +64,8 @@ def clean(log: str | bytes) -> str:
     text = BARE_ANSI.sub("", ANSI.sub("", log)).replace("\r\n", "\n").replace("\r", "\n").translate(QUOTES)
     text = PREFIX.sub("", CONTROL.sub("", text))
     text = EMPTY_LINES.sub("\n\n", BLANK.sub("  ", text))
+    for _ in range(3):
+        text = BROKEN_NAME.sub(r"\1", text)
     return LONG.sub(lambda match: match.group() + "\n", text)
 
 

@@ -28,7 +28,7 @@ def check_wheel_name(answer):
         if found != expected:
             raise WrongAnswer(
                 f"wheel_name({version!r}, {cuda!r}, {torch!r}, {abi}, {python!r}) gave {found!r}, expected "
-                f"{expected!r}: of CUDA the major version, of torch two numbers, the ABI in capitals, of Python the digits."
+                f"{expected!r}: of CUDA the major version, of torch two numbers, the ABI in capitals, Python's digits."
             )
 
 
