@@ -354,11 +354,7 @@ def test_a_broken_package_is_a_warning_or_by_name_an_error(packages, content, me
         Mamba(8, backend="mamba_ssm")(u)
 
 
-def kernels_can_run():
-    return torch.cuda.is_available() and Mamba(8).backend_for(torch.empty(1, 1, 8, device="cuda")) == "mamba_ssm"
-
-
-@pytest.mark.skipif(not kernels_can_run(), reason="needs a GPU, mamba_ssm and causal_conv1d")
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     ("how", "tolerance"),
     [("float32", 1e-3), ("bfloat16", 3e-2), ("autocast", 3e-2)],

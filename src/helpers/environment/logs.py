@@ -23,7 +23,8 @@ PREFIX = re.compile(  # of a quoted, boxed, numbered or dated line: GitHub, uv a
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]+")
 BLANK = re.compile(r"[^\S\n]{3,}")
 EMPTY_LINES = re.compile(r"\n(?:[^\S\n]{0,2}\n){2,}")
-BROKEN_NAME = re.compile(r"(symbol:\s_\w{0,900})\n[^\S\n]{0,9}(?=\w{0,200}\d\w{0,700}(?:\n|\Z))")  # in two by a box's width
+# A symbol that the width of a box broke in two.
+BROKEN_NAME = re.compile(r"(symbol:\s_\w{0,900})\n[^\S\n]{0,9}(?=\w{0,200}\d\w{0,700}(?:\n|\Z))")
 LONG = re.compile(r"[^\n]{3000}\S{0,900}")
 QUOTES = str.maketrans({**dict.fromkeys("‘’‚‛′", "'"), **dict.fromkeys("“”„‟«»", '"'), "\u00a0": " "})
 ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&#x27;": "'", "&amp;": "&"}
