@@ -119,12 +119,16 @@ def other_versions(log, data):
     )
 
 
+# Shapes of a whole page only, and a box, which cuts the names of some folders in two (the fixed logs above stand it).
+WHOLE = ("JSON", "page source", "wrapped in a box")
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(LOGS),
     st.lists(st.sampled_from(NOISE)),
     st.lists(st.sampled_from(NOISE)),
-    st.sampled_from([name for name in SHAPES if name not in ("JSON", "page source")]),
+    st.sampled_from([name for name in SHAPES if name not in WHOLE]),
     st.data(),
 )
 def test_noise_paths_versions_and_shapes_change_nothing(case, before, after, shape, data):

@@ -33,7 +33,7 @@ except ImportError:  # Windows, where this package still has to import
     fcntl = None
 
 _PREFIX = "workbook-lab-"
-_LONG = 16  # lines of a message that are shown whole
+_LONG = 10  # lines of a message that are shown whole
 _ENDS, _NEAR = 3, 2  # of a longer one: from each end, and around the match
 _TAIL = 15  # lines of output that a LabError repeats
 _INSTALL_SECONDS = 1800.0
