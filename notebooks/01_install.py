@@ -15,12 +15,13 @@
 # %% [markdown]
 # # Installing mamba-ssm
 #
-# `pip install mamba-ssm` is one line. Behind it, pip runs a program that somebody else wrote, in an environment that you do
-# not see, to guess the name of a file on another server, and only if the guess fails does anything get compiled. Most advice on
-# the internet is a cure for one of these steps, without a word about which. So it works for one reader in five.
+# `pip install mamba-ssm` is one line. Behind it, pip runs a program that somebody else wrote, in an environment that
+# you do not see, to guess the name of a file on another server, and only if the guess fails does anything get compiled.
+# Most advice on the internet is a cure for one of these steps, without a word about which. So it works for one reader
+# in five.
 #
-# In this chapter you take the steps apart. Every failure below happens for real, with the real source archives of `mamba-ssm` and
-# `causal-conv1d` from PyPI, in a throwaway folder.
+# In this chapter you take the steps apart. Every failure below happens for real, with the real source archives of
+# `mamba-ssm` and `causal-conv1d` from PyPI, in a throwaway folder.
 #
 # **You will**
 #
@@ -31,8 +32,8 @@
 # - check an install on a GPU against an exact computation;
 # - get the right commands for your own machine from `workbook plan`.
 #
-# **You need** Python and pip, and Linux with a C++ compiler (Colab and WSL2 have one). One section needs a GPU; without one you see
-# what it printed on ours.
+# **You need** Python and pip, and Linux with a C++ compiler (Colab and WSL2 have one). One section needs a GPU; without
+# one you see what it printed on ours.
 #
 # In a hurry? `workbook plan` prints what to install on this machine, `workbook doctor` says what is broken, and
 # `workbook explain` reads a log. The rest of this chapter is what these three know.
@@ -70,15 +71,15 @@ require("Linux", "gcc", remedy="Use Colab or WSL2, or read on here.")
 lab = Lab()
 
 # %% [markdown]
-# A `Lab` is a throwaway folder, gone when the kernel stops. `sdist("mamba-ssm", "2.2.4")` is the source archive of that release, as on
-# PyPI, out of your cache. `expect_error` runs a block that has to fail, and prints the error.
+# A `Lab` is a throwaway folder, gone when the kernel stops. `sdist("mamba-ssm", "2.2.4")` is the source archive of that
+# release, as on PyPI, out of your cache. `expect_error` runs a block that has to fail, and prints the error.
 #
 # ## The five steps of one line
 #
 # `pip install mamba-ssm==2.2.4` downloads the source archive, since PyPI has no wheels of it. Then:
 #
-# 1. **An empty room.** pip makes a new, empty environment for the build, and installs into it what the archive asks for. This is
-#    *build isolation*.
+# 1. **An empty room.** pip makes a new, empty environment for the build, and installs into it what the archive asks
+#    for. This is *build isolation*.
 # 2. **setup.py starts** in that room, and its first lines import torch: the room's torch, not yours.
 # 3. **A guess.** From that torch, setup.py makes up the name of a *prebuilt wheel* and asks GitHub for it.
 # 4. **If GitHub has it**, that file is what you get. Nothing is compiled.
@@ -106,8 +107,8 @@ with expect_error(LabError, match="No module named 'torch'") as isolated:
     )
 
 # %% [markdown]
-# Torch is installed, and pip says that it is not. Both are right. They speak of two environments: yours, and the room. This release's
-# archive does not ask for torch, so the room has none.
+# Torch is installed, and pip says that it is not. Both are right. They speak of two environments: yours, and the room.
+# This release's archive does not ask for torch, so the room has none.
 #
 # A log like this can be pasted into `workbook explain`. From Python:
 
@@ -115,8 +116,8 @@ with expect_error(LabError, match="No module named 'torch'") as isolated:
 explain(isolated.error.output)
 
 # %% [markdown]
-# Now the same archive without the room. (Two variables tell setup.py to look for no wheel and to compile no CUDA, so that we see
-# this step alone.)
+# Now the same archive without the room. (Two variables tell setup.py to look for no wheel and to compile no CUDA, so
+# that we see this step alone.)
 
 # %% tags=["lab:isolation"]
 BARE = {"MAMBA_FORCE_BUILD": "TRUE", "MAMBA_SKIP_CUDA_BUILD": "TRUE"}
@@ -129,18 +130,19 @@ log = lab.pip(
 log.splitlines()[-1]
 
 # %% [markdown]
-# **That is why `--no-build-isolation` works: setup.py runs in *your* environment, so it sees *your* torch.** It compiled nothing here.
-# Field note A calls the flag a way to "force recompilation"; whether something is compiled is decided two steps later.
+# **That is why `--no-build-isolation` works: setup.py runs in *your* environment, so it sees *your* torch.** It
+# compiled nothing here. Field note A calls the flag a way to "force recompilation"; whether something is compiled is
+# decided two steps later.
 #
-# In other releases the room has a torch: versions 2.2.4 to 2.3.1 ask for one, and pip brings *the newest*, several gigabytes of it. The
-# build then succeeds against a torch that you do not run. That is worse, as you will see it only at the import
-# ([chapter 02](02_loader.ipynb#lab-other-torch)).
+# In other releases the room has a torch: versions 2.2.4 to 2.3.1 ask for one, and pip brings *the newest*, several
+# gigabytes of it. The build then succeeds against a torch that you do not run. That is worse, as you will see it only
+# at the import ([chapter 02](02_loader.ipynb#lab-other-torch)).
 #
 # ## Without the room, you furnish it
 # <a id="lab-build-tools"></a>
 #
-# The room had one virtue: what the build needs was put there. Outside, that is your job. Here is an environment as an image of
-# 2024 had it: pip, an older setuptools, nothing else.
+# The room had one virtue: what the build needs was put there. Outside, that is your job. Here is an environment as an
+# image of 2024 had it: pip, an older setuptools, nothing else.
 
 # %% tags=["lab:build-tools"]
 bare = lab.environment("setuptools==69.5.1", "wheel", name="bare")
@@ -149,8 +151,8 @@ with expect_error(LabError, match="No module named 'packaging'"):
     lab.pip(*install, sdist("mamba-ssm", "2.2.4"), python=bare)
 
 # %% [markdown]
-# Field note A: "`--no-build-isolation` requires all build deps pre-installed". True. After `packaging` comes the next one, and this time
-# the message means what it says:
+# Field note A: "`--no-build-isolation` requires all build deps pre-installed". True. After `packaging` comes the next
+# one, and this time the message means what it says:
 
 # %% tags=["lab:build-tools"]
 lab.pip("install", "packaging", python=bare)
@@ -158,15 +160,15 @@ with expect_error(LabError, match="No module named 'torch'"):
     lab.pip(*install, sdist("mamba-ssm", "2.2.4"), python=bare)
 
 # %% [markdown]
-# The order that works is: torch, then `setuptools wheel packaging ninja`, then the archive without isolation. The very same line,
-# `No module named 'torch'`, had another cause in the lab before. What tells them apart is the flag.
+# The order that works is: torch, then `setuptools wheel packaging ninja`, then the archive without isolation. The very
+# same line, `No module named 'torch'`, had another cause in the lab before. What tells them apart is the flag.
 #
 # ## The guess
 # <a id="lab-wheel-guess"></a>
 #
-# What does setup.py do with the torch that it sees? It asks four questions: your version, your CUDA, your string ABI, your Python. The
-# answers become a file name. We let the *real* setup.py of 2.2.4 guess, under torches that we make up: a folder called `torch`
-# that answers the questions and can do nothing else.
+# What does setup.py do with the torch that it sees? It asks four questions: your version, your CUDA, your string ABI,
+# your Python. The answers become a file name. We let the *real* setup.py of 2.2.4 guess, under torches that we make up:
+# a folder called `torch` that answers the questions and can do nothing else.
 
 # %% tags=["setup", "hide-input"]
 STAND_IN = """
@@ -223,12 +225,13 @@ for seen in (("2.2.2+cu121", "12.1", False), ("2.14.1+cu130", "13.0", True)):
     print(seen[0].ljust(13), guessed(*seen))
 
 # %% [markdown]
-# Two rooms, two files. Your torch may be 2.2.2; in isolation, setup.py saw the newest one and asked for *that* one's wheel. If
-# GitHub has it, pip says *Successfully installed*, and the import says `undefined symbol`.
+# Two rooms, two files. Your torch may be 2.2.2; in isolation, setup.py saw the newest one and asked for *that* one's
+# wheel. If GitHub has it, pip says *Successfully installed*, and the import says `undefined symbol`.
 #
 # Look at the second name again: `cu12`, for a torch with CUDA 13. This setup.py knows 11 and 12 only.
 #
-# **And a hit?** We put up a server on this machine in GitHub's place, with a wheel of the right name, and take the compilers away.
+# **And a hit?** We put up a server on this machine in GitHub's place, with a wheel of the right name, and take the
+# compilers away.
 
 # %% tags=["setup", "hide-input"]
 import functools
@@ -266,12 +269,13 @@ log = run_setup(stand_in("2.2.2+cu121", "12.1", False), **direct)
 print("copied to", log.split("Raw wheel path")[1].split()[0])
 
 # %% [markdown]
-# No compiler on the path, isolation off, and it went through in a second: the file was copied from the server. **A hit compiles
-# nothing.** Field note A also says that prebuilt wheels "link to wrong PyTorch" and that one MUST compile. Its own fix, most likely, installed
-# one: the right one.
+# No compiler on the path, isolation off, and it went through in a second: the file was copied from the server. **A hit
+# compiles nothing.** Field note A also says that prebuilt wheels "link to wrong PyTorch" and that one MUST compile. Its
+# own fix, most likely, installed one: the right one.
 #
 # <a id="lab-no-network"></a>
-# If the server cannot be reached at all, setup.py does not go on to step 5. It handles a *no* from the server, and not its silence:
+# If the server cannot be reached at all, setup.py does not go on to step 5. It handles a *no* from the server, and not
+# its silence:
 
 # %% tags=["lab:no-network"]
 with expect_error(LabError, match="urlopen error .*Connection refused"):
@@ -283,8 +287,8 @@ with expect_error(LabError, match="urlopen error .*Connection refused"):
 #
 # ## Which wheels exist
 #
-# The guess is right if somebody built that file. Who built what can be read from the releases. `workbook plan` carries the
-# table. Here it is as a picture, for Python 3.11 on x86-64; move the controls.
+# The guess is right if somebody built that file. Who built what can be read from the releases. `workbook plan` carries
+# the table. Here it is as a picture, for Python 3.11 on x86-64; move the controls.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -321,6 +325,7 @@ def answers(torch, cuda, machine):
     ]
 
 
+# %% tags=["hide-input"]
 def wheels(cuda, machine):
     with style():
         figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
@@ -343,6 +348,7 @@ def wheels(cuda, machine):
     return figure
 
 
+# %% tags=["hide-input"]
 def describe(cuda, machine):
     found = {torch: answers(torch, cuda, machine) for torch in TORCHES}
     fits = [torch for torch, row in found.items() if "hit" in row]
@@ -366,17 +372,17 @@ explore(
 )
 
 # %% [markdown]
-# Read it by columns: that is your torch. No release has wheels for every torch, and none that we know of has them for a torch newer than 2.10. There a
-# compiler is needed, or an older torch.
+# Read it by columns: that is your torch. No release has wheels for every torch, and none that we know of has them for a
+# torch newer than 2.10. There a compiler is needed, or an older torch.
 #
 # ## Reading a log from its end
 # <a id="lab-no-csrc"></a>
 #
-# Step 5: the server says 404, *not found*, and the compilers start. We let the real setup.py of 2.2.4 go there. Our torch may have no CUDA,
-# and the machine no nvcc. So we tell setup.py a lie or two: that torch was built for CUDA 12.4, and that there is a toolkit, whose
-# `nvcc` can do nothing but tell its version.
+# Step 5: the server says 404, *not found*, and the compilers start. We let the real setup.py of 2.2.4 go there. Our
+# torch may have no CUDA, and the machine no nvcc. So we tell setup.py a lie or two: that torch was built for CUDA 12.4,
+# and that there is a toolkit, whose `nvcc` can do nothing but tell its version.
 
-# %% tags=["setup"]
+# %% tags=["setup", "hide-input"]
 builder = lab.environment(
     "setuptools==80.9.0", "wheel", "ninja", name="builder", inherit=True
 )
@@ -416,14 +422,16 @@ for word in ("HTTP Error", "no known rule", "RuntimeError:"):
     print("  ", [line for line in log.splitlines() if word in line][-1][:110])
 
 # %% [markdown]
-# Three errors. People search for the first, the 404, because it looks like the problem. **It is not: setup.py expected it.** The
-# last one says that something failed, not what. The middle one is the cause: a file that ought to be compiled is not in the archive.
+# Three errors. People search for the first, the 404, because it looks like the problem. **It is not: setup.py expected
+# it.** The last one says that something failed, not what. The middle one is the cause: a file that ought to be compiled
+# is not in the archive.
 
 # %% tags=["lab:no-csrc"]
 explain(log)
 
 # %% [markdown]
-# `mamba-ssm` up to 2.2.4 and `causal-conv1d` up to 1.5.0.post8 were published *without their C++ and CUDA sources*. Look for yourself:
+# `mamba-ssm` up to 2.2.4 and `causal-conv1d` up to 1.5.0.post8 were published *without their C++ and CUDA sources*.
+# Look for yourself:
 
 # %% tags=["lab:no-csrc"]
 import tarfile
@@ -438,13 +446,13 @@ for version in ("2.2.2", "2.2.4", "2.2.5"):
     print(version, len(names), "C++ and CUDA files")
 
 # %% [markdown]
-# So every "compiled from source" of these versions that came from PyPI was a prebuilt wheel. That includes the pins of field note
-# C (2.2.2 and 1.4.0), and its wheel sizes of hundreds of megabytes fit: that is code for many GPUs at once.
+# So every "compiled from source" of these versions that came from PyPI was a prebuilt wheel. That includes the pins of
+# field note C (2.2.2 and 1.4.0), and its wheel sizes of hundreds of megabytes fit: that is code for many GPUs at once.
 #
 # ## The compiler's turn
 #
-# From 2.2.5 on the sources are there, and real compiling fails in its own ways. All of them come within seconds, before the half hour
-# begins. `why` prints the first line of what `explain` says.
+# From 2.2.5 on the sources are there, and real compiling fails in its own ways. All of them come within seconds, before
+# the half hour begins. `why` prints the first line of what `explain` says.
 
 
 # %% tags=["setup"]
@@ -456,8 +464,8 @@ def why(caught):
 
 # %% [markdown]
 # <a id="lab-no-cuda"></a>
-# **A torch without CUDA.** The message speaks of nvcc, and nvcc may well be installed. It is torch that looks for no toolkit when torch itself
-# is a CPU build. **Guess** what setup.py makes of that.
+# **A torch without CUDA.** The message speaks of nvcc, and nvcc may well be installed. It is torch that looks for no
+# toolkit when torch itself is a CPU build. **Guess** what setup.py makes of that.
 
 
 # %% tags=["lab:no-cuda"]
@@ -501,8 +509,9 @@ why(caught)
 
 # %% [markdown]
 # <a id="lab-no-compiler"></a>
-# **No C++ compiler.** Images for running have none. (And on a Python that was built with clang, as uv's and Modal's are, the build looks for `clang++`:
-# then `CC=gcc CXX=g++` is the cure, not another package. Field note A installed `build-essential` and blamed the CUDA image.)
+# **No C++ compiler.** Images for running have none. (And on a Python that was built with clang, as uv's and Modal's
+# are, the build looks for `clang++`: then `CC=gcc CXX=g++` is the cure, not another package. Field note A installed
+# `build-essential` and blamed the CUDA image.)
 
 # %% tags=["lab:no-compiler"]
 lab.write("empty.cpp", "")
@@ -512,40 +521,37 @@ why(caught)
 
 # %% [markdown]
 # <a id="lab-cxx-standard"></a>
-# **An older C++.** Torch's headers ask for a minimum, and the minimum rises: C++17 first, C++20 from torch 2.14 on. `mamba-ssm` up to
-# 2.3.2.post1 says `-std=c++17` in its setup.py. We ask for one standard less than our torch wants:
+# **An older C++.** Torch's headers ask for a minimum, and the minimum rises: C++17 first, C++20 from torch 2.14 on.
+# `mamba-ssm` up to 2.3.2.post1 says `-std=c++17` in its setup.py. We ask for one standard less than our torch wants:
 
 # %% tags=["lab:cxx-standard"]
 lab.write("tensor.cpp", "#include <ATen/ATen.h>\n")
 flags = ["-std=c++14", "-fmax-errors=1"]
-with expect_error(
-    LabError,
-    match=r"#error C\+\+\d+ or later compatible compiler is required to use ATen",
-) as caught:
+message = r"#error C\+\+\d+ or later compatible compiler is required"
+with expect_error(LabError, match=message) as caught:
     lab.build("tensor.cpp", links=["torch_cpu"], flags=flags)
 why(caught)
 
 # %% [markdown]
 # <a id="lab-out-of-memory"></a>
-# **Out of memory.** Several compilers at once, each for several GPUs, take tens of gigabytes. The operating system ends one, and the log
-# says `Killed`, or this:
+# **Out of memory.** Several compilers at once, each for several GPUs, take tens of gigabytes. The operating system ends
+# one, and the log says `Killed`, or this:
 
 # %% tags=["lab:out-of-memory"]
 lab.write("big.cpp", "#include <torch/csrc/utils/pybind.h>\n")
-command = compile_command(lab / "big.cpp", lab / "big.so", links=["c10"])
-with expect_error(
-    LabError, match="virtual memory exhausted|out of memory|Killed"
-) as caught:
-    lab.run("bash", "-c", 'ulimit -v 300000; exec "$@"', "bash", *command)
+compiler = compile_command(lab / "big.cpp", lab / "big.so", links=["c10"])
+little = ("bash", "-c", 'ulimit -v 300000; exec "$@"', "bash")
+with expect_error(LabError, match="memory exhausted|of memory") as caught:
+    lab.run(*little, *compiler)
 why(caught)
 
 # %% [markdown]
-# `MAX_JOBS` sets how many run at once. It does nothing where a wheel is downloaded: field note B passed `MAX_JOBS=4` to an install that
-# compiled nothing.
+# `MAX_JOBS` sets how many run at once. It does nothing where a wheel is downloaded: field note B passed `MAX_JOBS=4` to
+# an install that compiled nothing.
 #
 # <a id="lab-dropped-arch"></a>
-# **A GPU that nvcc has forgotten.** CUDA 13 dropped all before Turing, and `mamba-ssm` up to 2.2.5 asks for them by name. (The variable
-# `TORCH_CUDA_ARCH_LIST` does not help: both packages pass their own list.)
+# **A GPU that nvcc has forgotten.** CUDA 13 dropped all before Turing, and `mamba-ssm` up to 2.2.5 asks for them by
+# name. (The variable `TORCH_CUDA_ARCH_LIST` does not help: both packages pass their own list.)
 
 
 # %% tags=["lab:dropped-arch"]
@@ -565,10 +571,11 @@ def dropped_arch():
 # <a id="lab-contract"></a>
 #
 # Both packages are installed, both import. Then the first training step fails. `mamba-ssm` calls a C++ function of
-# `causal-conv1d`, by position, and the number of arguments changed: 7 up to `causal-conv1d` 1.5.0, 8 from 1.5.1 on. The one package's
-# metadata says only `causal-conv1d>=1.2.0`, so pip is content with any pair.
+# `causal-conv1d`, by position, and the number of arguments changed: 7 up to `causal-conv1d` 1.5.0, 8 from 1.5.1 on. The
+# one package's metadata says only `causal-conv1d>=1.2.0`, so pip is content with any pair.
 #
-# We need no GPU to see it. Here is that function with the old and with the new list of arguments, and a body that only says that it was reached:
+# We need no GPU to see it. Here is that function with the old and with the new list of arguments, and a body that only
+# says that it was reached:
 
 # %% tags=["setup"]
 CONVOLUTION = """
@@ -595,8 +602,8 @@ for name, flags in (("old", ["-O0", "-DOLD"]), ("new", ["-O0"])):
     )
 
 # %% [markdown]
-# The Python files are the real ones, of both packages. Around them we put three stand-ins (behind the click): Triton, which is large and whose kernels are not
-# reached, the model hub, and a scan kernel that says "reached" and stops.
+# The Python files are the real ones, of both packages. Around them we put three stand-ins (behind the click): Triton,
+# which is large and whose kernels are not reached, the model hub, and a scan kernel that says "reached" and stops.
 
 # %% tags=["setup", "hide-input"]
 ANYTHING = """
@@ -613,6 +620,8 @@ def __getattr__(name):
     return Anything()
 sys.modules["triton.language"] = sys.modules[__name__]
 """
+
+# %% tags=["setup", "hide-input"]
 lab.write("stand_ins/triton/__init__.py", ANYTHING)
 lab.write(
     "stand_ins/huggingface_hub.py", "class PyTorchModelHubMixin:\n    pass\n"
@@ -678,9 +687,29 @@ for version in RELEASES:
     print(version.ljust(26), *cells)
 
 # %% [markdown]
+# pip installs a pair that does not fit without a word. The doctor reads the versions and has one. (Without CUDA code,
+# to be quick: for the contract it makes no difference.)
+
+# %%
+from helpers.environment.doctor import examine
+
+unfit = lab.environment(name="unfit", inherit=True)
+pip_says = lab.pip(
+    *("install", "--no-deps", "--no-build-isolation"),
+    sdist("mamba-ssm", "2.2.4"),
+    sdist("causal-conv1d", "1.7.0"),
+    python=unfit,
+    env=BARE
+    | {name.replace("MAMBA", "CAUSAL_CONV1D"): "TRUE" for name in BARE},
+)
+print("pip:", pip_says.splitlines()[-1], end="\n\n")
+doctor_says = lab.hide(str(examine(unfit, imports=False)))
+print(doctor_says.partition("What works here")[0])
+
+# %% [markdown]
 # <a id="lab-swallowed-import"></a>
-# The other direction, a new `mamba-ssm` on an old `causal-conv1d`, looks quite different. **Guess** how, if you know that the import of
-# `causal_conv1d` stands in a `try`.
+# The other direction, a new `mamba-ssm` on an old `causal-conv1d`, looks quite different. **Guess** how, if you know
+# that the import of `causal_conv1d` stands in a `try`.
 
 # %% tags=["lab:swallowed-import"]
 with expect_error(
@@ -690,22 +719,20 @@ with expect_error(
 why(caught)
 
 # %% [markdown]
-# The `try` caught the real error and put `None` in the function's place. Field note C meets this message and says: check that torch is 2.2.2. Nothing in
-# it speaks of torch's version. **First make the hidden error visible:**
+# The `try` caught the real error and put `None` in the function's place. Field note C meets this message and says:
+# check that torch is 2.2.2. Nothing in it speaks of torch's version. **First make the hidden error visible:**
 
 # %% tags=["lab:swallowed-import"]
 conv = unpacked("causal-conv1d", "1.4.0", lab / "pair")
-with expect_error(
-    ImportError, match="No module named 'causal_conv1d.cpp_functions'"
-):
-    lab.python(
-        "from causal_conv1d.cpp_functions import causal_conv1d_fwd_function",
-        env={"PYTHONPATH": f"{conv}:{lab / 'old'}"},
-    )
+path = {"PYTHONPATH": f"{conv}:{lab / 'old'}"}
+hidden = "from causal_conv1d.cpp_functions import causal_conv1d_fwd_function"
+with expect_error(ImportError, match="No module named 'causal_conv1d.cpp_"):
+    lab.python(hidden, env=path)
 
 # %% [markdown]
-# There it is: 1.4.0 has no such file, so the pair does not fit. With nothing installed at all, the message is the same, or, in older releases,
-# `'NoneType' object has no attribute 'causal_conv1d_fwd'`. A message about None says that an import failed, and not why.
+# There it is: 1.4.0 has no such file, so the pair does not fit. With nothing installed at all, the message is the same,
+# or, in older releases, `'NoneType' object has no attribute 'causal_conv1d_fwd'`. A message about None says that an
+# import failed, and not why.
 #
 # ## The company it keeps
 #
@@ -726,10 +753,11 @@ def no_triton():
 
 # %% [markdown]
 # <a id="lab-transformers-5"></a>
-# **transformers 5 removed a name.** `mamba_ssm` imports it for text generation, which a detector does not need, and so does every release before
-# 2.3.0. Field note C pins `mamba-ssm` and leaves transformers open: its recipe worked on its day and fails today.
+# **transformers 5 removed a name.** `mamba_ssm` imports it for text generation, which a detector does not need, and so
+# does every release before 2.3.0. Field note C pins `mamba-ssm` and leaves transformers open: its recipe worked on its
+# day and fails today.
 
-# %% tags=["lab:transformers-5", "lane:cpu"]
+# %% tags=["lab:transformers-5", "lane:cpu", "hide-input"]
 HUB = (
     "huggingface-hub",
     "httpx2",
@@ -754,6 +782,8 @@ five = lab.environment(
 release = unpacked("mamba-ssm", "2.2.6.post3", lab / "pair")
 lab.write("just_triton/triton/__init__.py", ANYTHING)
 paths = f"{lab / 'just_triton'}:{lab / 'scan'}"
+
+# %% tags=["lab:transformers-5", "lane:cpu"]
 with expect_error(
     ImportError,
     match="cannot import name 'GreedySearchDecoderOnlyOutput' from 'transformers",
@@ -768,10 +798,11 @@ why(caught)
 
 # %% [markdown]
 # <a id="lab-numpy-2"></a>
-# **NumPy 2 under a module of NumPy 1.** Field notes B and C say that NumPy 2 "breaks mamba-ssm". No file of either package includes NumPy. It is *torch*
-# up to 2.2 that was compiled against NumPy 1. Any such module shows it; here is ours, compiled with the headers of NumPy 1.26.4:
+# **NumPy 2 under a module of NumPy 1.** Field notes B and C say that NumPy 2 "breaks mamba-ssm". No file of either
+# package includes NumPy. It is *torch* up to 2.2 that was compiled against NumPy 1. Any such module shows it; here is
+# ours, compiled with the headers of NumPy 1.26.4:
 
-# %% tags=["lab:numpy-2", "lane:cpu"]
+# %% tags=["lab:numpy-2", "lane:cpu", "hide-input"]
 BRIDGE = """
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -781,6 +812,7 @@ PyMODINIT_FUNC PyInit_bridge(void) { import_array(); return PyModule_Create(&abo
 """
 
 
+# %% tags=["lab:numpy-2", "lane:cpu"]
 @needs("Python 3.12 or older")
 def numpy_two():
     from helpers.environment import wheelhouse
@@ -800,8 +832,8 @@ def numpy_two():
 
 # %% [markdown]
 # <a id="lab-no-distributed"></a>
-# **A torch without `torch.distributed`.** Some torches for Jetson are built so; `mamba_ssm` imports a name from it, whether or not you train on several machines.
-# We take the name away:
+# **A torch without `torch.distributed`.** Some torches for Jetson are built so; `mamba_ssm` imports a name from it,
+# whether or not you train on several machines. We take the name away:
 
 # %% tags=["lab:no-distributed"]
 with expect_error(
@@ -822,45 +854,41 @@ why(caught)
 
 # %% [markdown]
 # <a id="lab-custom-op"></a>
-# **A torch before 2.4** does not know `torch.library.custom_op`, which `causal-conv1d` uses from 1.5.1 on. Field note C says "1.5+ requires PyTorch 2.4+": the first that does is
-# 1.5.1.
+# **A torch before 2.4** does not know `torch.library.custom_op`, which `causal-conv1d` uses from 1.5.1 on. Field note C
+# says "1.5+ requires PyTorch 2.4+": the first that does is 1.5.1.
 
 # %% tags=["lab:custom-op"]
 conv = unpacked("causal-conv1d", "1.5.2", lab / "pair")
-with expect_error(
-    AttributeError, match="module 'torch.library' has no attribute 'custom_op'"
-) as caught:
-    lab.python(
-        "import torch; del torch.library.custom_op; import causal_conv1d",
-        env={"PYTHONPATH": lab / "new"},
-        folder=conv,
-    )
+older = "import torch; del torch.library.custom_op; import causal_conv1d"
+message = "module 'torch.library' has no attribute 'custom_op'"
+with expect_error(AttributeError, match=message) as caught:
+    lab.python(older, env={"PYTHONPATH": lab / "new"}, folder=conv)
 why(caught)
 
 # %% [markdown]
 # <a id="lab-wheel-tag"></a>
-# **A wheel for somebody else.** You download a file by hand, and pip refuses. The last three parts of its name say for whom it is: Python, ABI, machine.
+# **A wheel for somebody else.** You download a file by hand, and pip refuses. The last three parts of its name say for
+# whom it is: Python, ABI, machine.
 
 # %% tags=["lab:wheel-tag"]
-name = "mamba_ssm-2.2.4+cu12torch2.5cxx11abiFALSE-cp39-cp39-linux_aarch64.whl"
-lab.write(name, b"")
-with expect_error(
-    LabError, match="is not a supported wheel on this platform"
-) as caught:
-    lab.pip("install", lab / name, python=einops)
+ends = "cu12torch2.5cxx11abiFALSE-cp39-cp39-linux_aarch64.whl"
+wheel = lab.write(f"mamba_ssm-2.2.4+{ends}", b"")
+with expect_error(LabError, match="is not a supported wheel") as caught:
+    lab.pip("install", wheel, python=einops)
 why(caught)
 
 # %% [markdown]
 # ## The check that counts
 #
-# "It imports" is not enough, and neither is the output's shape, which the field notes print. The check below runs the official layers on an input of `[1, 100, 512]`,
-# forward and backward, and compares every number with an exact computation of the same layer: ours, in float64, on the same
-# weights.
+# "It imports" is not enough, and neither is the output's shape, which the field notes print. The check below runs the
+# official layers on an input of `[1, 100, 512]`, forward and backward, and compares every number with an exact
+# computation of the same layer: ours, in float64, on the same weights.
 
 # %% tags=["setup"]
 SEED = 0
 
 
+# %% tags=["setup", "hide-input"]
 def largest(found, exact):
     """Largest difference, relative to the largest exact value."""
     return ((found.double() - exact).abs().max() / exact.abs().max()).item()
@@ -906,8 +934,9 @@ def the_official_layers():
 
 
 # %% [markdown]
-# The differences are those of 32-bit arithmetic (and of TF32, which the official Mamba-2 kernels use in products). A wrong wheel does not
-# give slightly wrong numbers: it fails. What this check does find is a layer that silently does something else, such as a stand-in.
+# The differences are those of 32-bit arithmetic (and of TF32, which the official Mamba-2 kernels use in products). A
+# wrong wheel does not give slightly wrong numbers: it fails. What this check does find is a layer that silently does
+# something else, such as a stand-in.
 #
 # And three errors that a *good* install still gives. Each belongs to a call, not to the install.
 #
@@ -940,7 +969,8 @@ def calls_that_are_refused():
 # %% [markdown]
 # ## Let the tools do it
 #
-# Now you know what the three commands do. `workbook plan` asks the questions of setup.py, looks the answers up, and prints the shortest way:
+# Now you know what the three commands do. `workbook plan` asks the questions of setup.py, looks the answers up, and
+# prints the shortest way:
 
 # %%
 from helpers.environment.plan import plan
@@ -948,21 +978,42 @@ from helpers.environment.plan import plan
 plan(find_target())
 
 # %% [markdown]
+# It can be asked about any machine. This is what field note B's would need, an RTX 4090 with torch 2.2.2:
+
+# %%
+plan(
+    find_target(
+        torch="2.2.2+cu121", python="3.10", platform="linux_x86_64", gpu="8.9"
+    )
+)
+
+# %% [markdown]
+# And `workbook doctor` examines what is installed, from the bottom up, and names the first layer that is broken. (Here
+# without its last step, the imports, which take up to half a minute.)
+
+# %%
+print(lab.hide(str(examine(imports=False))))
+
+# %% [markdown]
 # ## What can go wrong here
 #
-# - **"It worked yesterday."** An unpinned torch, transformers or `mamba-ssm` moved. Pin all of them; `env/local` has lists that were resolved.
-# - **pip's log shows a success, and the import fails.** pip never imports what it installs. A wheel for another torch, or one without
-#   its compiled module, installs without a word.
-# - **Two problems at once.** Fix the first, and a second error appears: that is progress, not a failed fix. Read the new one from its end.
+# - **"It worked yesterday."** An unpinned torch, transformers or `mamba-ssm` moved. Pin all of them; `env/local` has
+#   lists that were resolved.
+# - **pip's log shows a success, and the import fails.** pip never imports what it installs. A wheel for another torch,
+#   or one without its compiled module, installs without a word.
+# - **Two problems at once.** Fix the first, and a second error appears: that is progress, not a failed fix. Read the
+#   new one from its end.
 # - **conda, uv, poetry** run the same setup.py. uv isolates too: `uv pip install --no-build-isolation`.
-# - **You do not need it.** This workbook's own path is exact and needs neither package. Without a GPU of your own there is nothing to gain.
+# - **You do not need it.** This workbook's own path is exact and needs neither package. Without a GPU of your own there
+#   is nothing to gain.
 #
 # ## Exercises
 
 # %% [markdown]
-# **01.1** Write `wheel_name(version, cuda, torch, abi, python)`: the file that `mamba-ssm` 2.2.4 asks for on an x86-64 Linux, with
-# `cuda` as `"12.4"`, `torch` as `"2.5.1+cu124"`, `abi` as `True` or `False` and `python` as `"3.11"`. For example
-# `mamba_ssm-2.2.4+cu12torch2.5cxx11abiFALSE-cp311-cp311-linux_x86_64.whl`. This release knows CUDA 11 and 12 only: anything from 12 up is `cu12`.
+# **01.1** Write `wheel_name(version, cuda, torch, abi, python)`: the file that `mamba-ssm` 2.2.4 asks for on an x86-64
+# Linux, with `cuda` as `"12.4"`, `torch` as `"2.5.1+cu124"`, `abi` as `True` or `False` and `python` as `"3.11"`. For
+# example `mamba_ssm-2.2.4+cu12torch2.5cxx11abiFALSE-cp311-cp311-linux_x86_64.whl`. This release knows CUDA 11 and 12
+# only: anything from 12 up is `cu12`.
 
 # %%
 from helpers.teaching import check, solution
@@ -977,9 +1028,9 @@ check("01.1", wheel_name)
 solution("01.1")
 
 # %% [markdown]
-# **01.2** Write `fits(mamba, causal_conv1d)`: does this pair keep the contract? Versions are tuples such as `(2, 2, 4)`. `mamba-ssm` from 1.2.0 to
-# 2.2.4 passes 7 arguments, from 2.2.5 on 8. `causal-conv1d` from 1.2.0 to 1.5.0 takes 7, from 1.5.1 on 8. (Nothing older will be
-# asked.)
+# **01.2** Write `fits(mamba, causal_conv1d)`: does this pair keep the contract? Versions are tuples such as `(2, 2,
+# 4)`. `mamba-ssm` from 1.2.0 to 2.2.4 passes 7 arguments, from 2.2.5 on 8. `causal-conv1d` from 1.2.0 to 1.5.0 takes 7,
+# from 1.5.1 on 8. (Nothing older will be asked.)
 
 
 # %%
@@ -992,9 +1043,10 @@ check("01.2", fits)
 solution("01.2")
 
 # %% [markdown]
-# **01.3** Write `culprit(log)`: the line of a build log that names the cause. Go from the end to the beginning and return the last line that
-# contains `error` (in any case), without those that say only that something failed: `Error compiling objects`,
-# `subprocess-exited-with-error`, `Failed building wheel`, and `HTTP Error 404`, which setup.py expects.
+# **01.3** Write `culprit(log)`: the line of a build log that names the cause. Go from the end to the beginning and
+# return the last line that contains `error` (in any case), without those that say only that something failed: `Error
+# compiling objects`, `subprocess-exited-with-error`, `Failed building wheel`, and `HTTP Error 404`, which setup.py
+# expects.
 
 
 # %%
@@ -1013,10 +1065,12 @@ solution("01.3")
 # - setup.py guesses the name of a prebuilt wheel from the torch that it sees. A hit is copied; only a 404 compiles.
 # - PyPI's archives of `mamba-ssm` up to 2.2.4 hold no C++ sources, so they can only ever be installed from a wheel.
 # - Read a log from its end. A 404 is never the cause.
-# - The two packages have a contract that nobody checks: 2.2.4 and older with `causal-conv1d` up to 1.5.0, newer with newer.
+# - The two packages have a contract that nobody checks: 2.2.4 and older with `causal-conv1d` up to 1.5.0, newer with
+#   newer.
 # - A message about `None` hides an import error: import `causal_conv1d` by itself, with torch first.
 # - `workbook plan` knows what fits your machine, and says when nothing has to be installed.
 #
 # ## What next
 #
-# [Chapter 02](02_loader.ipynb): the file is installed and does not load. Symbols, libraries, and what `LD_LIBRARY_PATH` really does.
+# [Chapter 02](02_loader.ipynb): the file is installed and does not load. Symbols, libraries, and what `LD_LIBRARY_PATH`
+# really does.

@@ -15,10 +15,10 @@
 # %% [markdown]
 # # The loader
 #
-# `import mamba_ssm` ends, a few files further down, in a request to the operating system: open this shared library, find
-# everything that it asks for, connect the names. The program that does it is called the *dynamic loader*. It is old,
-# fast and terse. When it fails, Python passes its one line on as an `ImportError`, and that line is read wrongly more often
-# than any other in deep learning.
+# `import mamba_ssm` ends, a few files further down, in a request to the operating system: open this shared library,
+# find everything that it asks for, connect the names. The program that does it is called the *dynamic loader*. It is
+# old, fast and terse. When it fails, Python passes its one line on as an `ImportError`, and that line is read wrongly
+# more often than any other in deep learning.
 #
 # In this chapter you build small compiled modules, break each of them in one way, and read what the loader says. Every
 # error is real and takes about a second to make.
@@ -32,8 +32,8 @@
 # - tell a wrong CUDA, a wrong C library, a wrong processor and a wrong Python apart by one line;
 # - on a GPU, compile a CUDA kernel, load it wrong, load it right, and launch it.
 #
-# **You need** Python, and Linux with a C++ compiler (Colab and WSL2 have one). No C++: the few lines that we compile are
-# explained. A GPU is needed for one section; elsewhere you see what it printed on ours.
+# **You need** Python, and Linux with a C++ compiler (Colab and WSL2 have one). No C++: the few lines that we compile
+# are explained. A GPU is needed for one section; elsewhere you see what it printed on ours.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -72,8 +72,8 @@ lab = Lab()
 #
 # ## A compiled module is a list of wishes
 #
-# Here is a Python module in C++ with a single function, `call`. The frame is the same for all that follow, so we write it
-# once. What changes is what stands in front of it (`declare`) and inside (`body`).
+# Here is a Python module in C++ with a single function, `call`. The frame is the same for all that follow, so we write
+# it once. What changes is what stands in front of it (`declare`) and inside (`body`).
 
 
 # %% tags=["setup"]
@@ -95,8 +95,8 @@ PyMODINIT_FUNC PyInit_{name}() {{ return PyModule_Create(&about); }}
 
 
 # %% [markdown]
-# The first one checks a kernel width as the real `causal_conv1d` does. For the check it uses one thing of PyTorch's: the macro
-# `TORCH_CHECK`, whose code lies in torch's smallest library, `libc10.so`.
+# The first one checks a kernel width as the real `causal_conv1d` does. For the check it uses one thing of PyTorch's:
+# the macro `TORCH_CHECK`, whose code lies in torch's smallest library, `libc10.so`.
 
 # %% tags=["setup"]
 WIDTH = """
@@ -112,8 +112,8 @@ source = module("light_scan", "#include <c10/util/Exception.h>", WIDTH)
 light_scan = lab.build(source, links=["c10"])
 
 # %% [markdown]
-# `lab.build` runs g++ as PyTorch's own build does: torch's headers, torch's library folder, and `-lc10`. The result is a file
-# in the ELF format, which every Linux program and library uses. Among other things it lists what has to be there
+# `lab.build` runs g++ as PyTorch's own build does: torch's headers, torch's library folder, and `-lc10`. The result is
+# a file in the ELF format, which every Linux program and library uses. Among other things it lists what has to be there
 # before its code can run:
 
 # %%
@@ -135,8 +135,8 @@ print("           ", next(name for name in facts.undefined if "c10" in name))
 # ## The library that is there and cannot be found
 # <a id="lab-torch-first"></a>
 #
-# Note B of our field notes met this error on WSL2, note D on a Jetson. Both blamed the machine. One of the libraries that our
-# module needs is no part of the system. It lies in torch's own folder:
+# Note B of our field notes met this error on WSL2, note D on a Jetson. Both blamed the machine. One of the libraries
+# that our module needs is no part of the system. It lies in torch's own folder:
 
 # %% tags=["setup"]
 torch_lib = torch_folder() / "lib"
@@ -155,8 +155,8 @@ with expect_error(
 
 # %% [markdown]
 # The error says *cannot open*, and people go looking for a missing file. Nothing is missing. The loader was asked for a
-# name, `libc10.so`, and looked in the places it knows: the module's own search path (it has none), `LD_LIBRARY_PATH` (not
-# set), the list of the system's libraries. Torch's folder is none of these.
+# name, `libc10.so`, and looked in the places it knows: the module's own search path (it has none), `LD_LIBRARY_PATH`
+# (not set), the list of the system's libraries. Torch's folder is none of these.
 #
 # So why does it ever work?
 
@@ -164,12 +164,12 @@ with expect_error(
 lab.python("import torch, light_scan; print(light_scan.call(4))")
 
 # %% [markdown]
-# `import torch` opens `libc10.so` by its full path. From then on a library of that name is *in the process*, and the loader
-# takes it for every later request of the same name, wherever the file lies. That is the whole mechanism, on WSL2, on a
-# Jetson, and here.
+# `import torch` opens `libc10.so` by its full path. From then on a library of that name is *in the process*, and the
+# loader takes it for every later request of the same name, wherever the file lies. That is the whole mechanism, on
+# WSL2, on a Jetson, and here.
 #
-# `diagnose` reads the same list and says what would happen, without loading anything. The doctor uses it for
-# every compiled module of an environment.
+# `diagnose` reads the same list and says what would happen, without loading anything. The doctor uses it for every
+# compiled module of an environment.
 
 # %% tags=["lab:torch-first"]
 diagnose(light_scan)
@@ -193,8 +193,8 @@ lab.python(
 )
 
 # %% [markdown]
-# It works without torch imported first. No release of `mamba-ssm` or `causal-conv1d` is linked like this, since whoever builds
-# a wheel cannot know where your torch will lie.
+# It works without torch imported first. No release of `mamba-ssm` or `causal-conv1d` is linked like this, since whoever
+# builds a wheel cannot know where your torch will lie.
 #
 # The other cure is the one of note B: the environment variable `LD_LIBRARY_PATH`.
 
@@ -205,22 +205,24 @@ lab.python(
 )
 
 # %% [markdown]
-# It works too. **Guess:** what happens on the day when that folder belongs to *another* torch, because the machine has a second
-# environment? We take the smallest wrong one, an empty library of the right name.
+# It works too. **Guess:** what happens on the day when that folder belongs to *another* torch, because the machine has
+# a second environment? We take the smallest wrong one, an empty library of the right name.
 
 # %% tags=["lab:shadow"]
 lab.write("nothing.c", "void nothing(void) {}")
 wrong = lab.build(
     "nothing.c", flags=["-Wl,-soname,libc10.so"], output="wrong/libc10.so"
 )
+
+# %% tags=["lab:shadow"]
 with expect_error(
     ImportError, match=r"torch/lib/libtorch_\w+\.so: undefined symbol"
 ):
     lab.python("import torch", env={"LD_LIBRARY_PATH": wrong.parent})
 
 # %% [markdown]
-# Now `import torch` itself is broken. Torch's libraries carry a RUNPATH, and they would find each other without help. But
-# **`LD_LIBRARY_PATH` comes before RUNPATH**, so the wrong folder wins, for every program of that shell.
+# Now `import torch` itself is broken. Torch's libraries carry a RUNPATH, and they would find each other without help.
+# But **`LD_LIBRARY_PATH` comes before RUNPATH**, so the wrong folder wins, for every program of that shell.
 #
 # | cure | works because | price |
 # |---|---|---|
@@ -228,10 +230,11 @@ with expect_error(
 # | RUNPATH | the file says where to look | only whoever builds the file can |
 # | `LD_LIBRARY_PATH` | the loader looks there before anywhere else | it does so for every library of every program, and nobody remembers it |
 #
-# Note B concluded that the variable MUST be set in every script. The one-line cure was already there: `mamba_ssm` imports
-# torch before it imports its compiled module.
+# Note B concluded that the variable MUST be set in every script. The one-line cure was already there: `mamba_ssm`
+# imports torch before it imports its compiled module.
 #
-# If a program cannot be changed, set the variable for that one process and take the folder from the torch that it will import.
+# If a program cannot be changed, set the variable for that one process and take the folder from the torch that it will
+# import.
 # [`env/wsl2/run_gpu.sh`](https://github.com/clarity-digital-twin/bimamba-eeg-workbook/blob/main/env/wsl2/run_gpu.sh)
 # does that: it is note B's script, made right.
 #
@@ -249,14 +252,16 @@ exchange = lab.build(
     ),
     links=["c10"],
 )
+
+# %% tags=["lab:other-torch"]
 with expect_error(
     ImportError, match="undefined symbol: _ZN3c104cuda14ExchangeDeviceEa$"
 ) as note_a:
     lab.python("import torch, exchange_scan")
 
 # %% [markdown]
-# `_ZN3c104cuda14ExchangeDeviceEa` looks like noise, and is a sentence. C++ writes namespace, name and argument types into one word
-# (*mangling*): each name is preceded by its length, and a letter stands for each type.
+# `_ZN3c104cuda14ExchangeDeviceEa` looks like noise, and is a sentence. C++ writes namespace, name and argument types
+# into one word (*mangling*): each name is preceded by its length, and a letter stands for each type.
 #
 # | piece | means |
 # |---|---|
@@ -265,20 +270,21 @@ with expect_error(
 # | `3c10` `4cuda` `14ExchangeDevice` | `c10::cuda::ExchangeDevice` |
 # | `a` | one argument, a `signed char` |
 #
-# The types are part of the name. If a torch release changes an argument from `int` (`i`) to `signed char` (`a`), then for
-# the loader the old function is gone. So a symbol can tell *for which torch* the module was built:
+# The types are part of the name. If a torch release changes an argument from `int` (`i`) to `signed char` (`a`), then
+# for the loader the old function is gone. So a symbol can tell *for which torch* the module was built:
 
 # %% tags=["lab:other-torch"]
 print(explain(note_a.error.output))
 
 # %% [markdown]
-# Note A's cause, "compiled against different PyTorch version", is right. Its cure, `--no-build-isolation`, often works, and not
-# because it compiles: it changes which torch the install *sees*. [Chapter 01](01_install.ipynb) takes that apart.
+# Note A's cause, "compiled against different PyTorch version", is right. Its cure, `--no-build-isolation`, often works,
+# and not because it compiles: it changes which torch the install *sees*. [Chapter 01](01_install.ipynb) takes that
+# apart.
 #
-# Note B met another one, and its log was cut off: `_ZN2at4_ops10zeros_like4callERKNS_6TensorE...`. The part behind the dots decides.
-# Here is a module as built for an old torch, in which `c10::optional` was a class of its own:
+# Note B met another one, and its log was cut off: `_ZN2at4_ops10zeros_like4callERKNS_6TensorE...`. The part behind the
+# dots decides. Here is a module as built for an old torch, in which `c10::optional` was a class of its own:
 
-# %% tags=["lab:old-torch"]
+# %% tags=["lab:old-torch", "hide-input"]
 OLD_TORCH = """
 namespace at { class Tensor; }
 namespace c10 {
@@ -292,6 +298,8 @@ namespace at::_ops { struct zeros_like { static at::Tensor call(
     const at::Tensor&, c10::optional<c10::ScalarType>, c10::optional<c10::Layout>,
     c10::optional<c10::Device>, c10::optional<bool>, c10::optional<c10::MemoryFormat>); }; }
 """
+
+# %% tags=["lab:old-torch"]
 call = "return PyLong_FromVoidPtr((void*)&at::_ops::zeros_like::call);"
 zeros = lab.build(module("zeros_scan", OLD_TORCH, call), links=["torch_cpu"])
 with expect_error(
@@ -306,11 +314,11 @@ print(cause.direction)
 
 # %% [markdown]
 # Had the symbol gone on with `St8optional` (`std::optional`), it would be the other way round: built for torch 2.2 or
-# newer, running under something older. Cut-off logs have led people to downgrade when they had to upgrade. Keep the whole
-# line.
+# newer, running under something older. Cut-off logs have led people to downgrade when they had to upgrade. Keep the
+# whole line.
 #
-# **Why does the error come at import, and not when the function is called?** Because Python asks the loader to connect all names
-# at once. It can be asked to wait:
+# **Why does the error come at import, and not when the function is called?** Because Python asks the loader to connect
+# all names at once. It can be asked to wait:
 
 # %%
 with expect_error(
@@ -325,13 +333,14 @@ with expect_error(
     """)
 
 # %% [markdown]
-# It is imported, and then the whole process dies at the call, without a traceback. An error at import is the kinder one.
+# It is imported, and then the whole process dies at the call, without a traceback. An error at import is the kinder
+# one.
 #
 # ## Two kinds of string
 # <a id="lab-string-abi"></a>
 #
-# In 2015 GCC changed how a `std::string` lies in memory, and gave the new one another name, so that nobody could mix them
-# by accident. Both still exist. One setting chooses, `_GLIBCXX_USE_CXX11_ABI`, and that is what `cxx11abiTRUE` and
+# In 2015 GCC changed how a `std::string` lies in memory, and gave the new one another name, so that nobody could mix
+# them by accident. Both still exist. One setting chooses, `_GLIBCXX_USE_CXX11_ABI`, and that is what `cxx11abiTRUE` and
 # `cxx11abiFALSE` in the names of wheels mean. We build one module twice:
 
 # %% tags=["lab:string-abi"]
@@ -351,6 +360,7 @@ for abi in (mine, 1 - mine):
         output=f"abi{abi}/string_scan.so",
     )
 
+# %% tags=["lab:string-abi"]
 print(
     lab.python(
         "import torch, string_scan; print('imported')",
@@ -364,18 +374,18 @@ with expect_error(
     lab.python("import torch, string_scan", folder=f"abi{1 - mine}")
 
 # %% [markdown]
-# Look at the end of the symbol. `Ss` is the old string, `NSt7__cxx1112basic_string…` the new one. Same torch version, same
-# function, and still the wrong wheel: its name says one ABI and your torch has the other. Official x86-64 wheels of torch changed
-# sides between 2.6 and 2.7 ([pytorch#142064](https://github.com/pytorch/pytorch/issues/142064)).
+# Look at the end of the symbol. `Ss` is the old string, `NSt7__cxx1112basic_string…` the new one. Same torch version,
+# same function, and still the wrong wheel: its name says one ABI and your torch has the other. Official x86-64 wheels
+# of torch changed sides between 2.6 and 2.7 ([pytorch#142064](https://github.com/pytorch/pytorch/issues/142064)).
 #
 # ## The reinstall that changes nothing
 # <a id="lab-stale-wheel"></a>
 #
-# You upgraded torch, the module broke, you reinstalled it. *Successfully installed*. The same error. This one has made people
-# reinstall their operating system, and it needs no torch to show. `mini` stands for torch: a Python package with a
-# library in it. `scan` stands for `mamba-ssm`: its setup.py compiles against the `mini` that it finds.
+# You upgraded torch, the module broke, you reinstalled it. *Successfully installed*. The same error. This one has made
+# people reinstall their operating system, and it needs no torch to show. `mini` stands for torch: a Python package with
+# a library in it. `scan` stands for `mamba-ssm`: its setup.py compiles against the `mini` that it finds.
 
-# %% tags=["lab:stale-wheel"]
+# %% tags=["lab:stale-wheel", "hide-input"]
 SETUP = """
 import os, setuptools
 mini = os.environ["MINI"]
@@ -444,25 +454,26 @@ with expect_error(ImportError, match="undefined symbol: old_name"):
     lab.python("import scan", python=python)
 
 # %% [markdown]
-# pip had built a wheel of this archive before, and kept it. The key under which it keeps one is made from the *archive*: name,
-# version, hash. What the wheel was compiled against is no part of the key. So the old wheel comes back.
+# pip had built a wheel of this archive before, and kept it. The key under which it keeps one is made from the
+# *archive*: name, version, hash. What the wheel was compiled against is no part of the key. So the old wheel comes
+# back.
 
 # %% tags=["lab:stale-wheel"]
 print(*pip_install("--no-cache-dir"), sep="\n")
 lab.python("import scan", python=python)
 
 # %% [markdown]
-# `--no-cache-dir` builds again. (`pip cache remove mamba_ssm` deletes the old wheel for good.) uv keeps a cache too, and
-# has `--no-cache`.
+# `--no-cache-dir` builds again. (`pip cache remove mamba_ssm` deletes the old wheel for good.) uv keeps a cache too,
+# and has `--no-cache`.
 #
 # ## CUDA in the names of libraries
 # <a id="lab-cuda-major"></a>
 #
-# The number behind `.so` is a promise: libraries with the same number can stand in for each other, others cannot. CUDA's
-# runtime is `libcudart.so.11.0`, `libcudart.so.12` or `libcudart.so.13`. A CUDA build of torch brings one of them along. A
-# module built for another asks for a name that never comes:
+# The number behind `.so` is a promise: libraries with the same number can stand in for each other, others cannot.
+# CUDA's runtime is `libcudart.so.11.0`, `libcudart.so.12` or `libcudart.so.13`. A CUDA build of torch brings one of
+# them along. A module built for another asks for a name that never comes:
 
-# %% tags=["lab:cuda-major"]
+# %% tags=["lab:cuda-major", "hide-input"]
 lab.write(
     "cudart.c", "int cudaGetDeviceCount(int* count) { *count = 0; return 0; }"
 )
@@ -481,20 +492,25 @@ cuda_scan = lab.build(
     flags=[f"-L{lab / 'cuda11'}"],
     links=["cudart"],
 )
+
+# %% tags=["lab:cuda-major"]
 with expect_error(
     ImportError, match=r"^libcudart\.so\.11\.0: cannot open shared object file"
 ):
     lab.python("import torch, cuda_scan")
 
 # %% [markdown]
-# (Our `libcudart.so.11.0` is a stand-in of one function, and lies where the loader does not look. The wish in the module is real.)
+# (Our `libcudart.so.11.0` is a stand-in of one function, and lies where the loader does not look. The wish in the
+# module is real.)
 #
-# Threads propose to install the other CUDA toolkit and to add it to `LD_LIBRARY_PATH`. Then the import works, and two CUDA
-# runtimes share one process. The module and torch must agree: get the module's wheel for *your* CUDA, the `cuNN` in its name.
+# Threads propose to install the other CUDA toolkit and to add it to `LD_LIBRARY_PATH`. Then the import works, and two
+# CUDA runtimes share one process. The module and torch must agree: get the module's wheel for *your* CUDA, the `cuNN`
+# in its name.
 #
 # <a id="lab-cpu-torch"></a>
-# The same line with `libc10_cuda.so` means something else. That library is part of every CUDA build of torch, and of no CPU
-# build. So if it cannot be opened, the torch that runs is a CPU build, often because a later `pip install` replaced it:
+# The same line with `libc10_cuda.so` means something else. That library is part of every CUDA build of torch, and of no
+# CPU build. So if it cannot be opened, the torch that runs is a CPU build, often because a later `pip install` replaced
+# it:
 
 
 # %% tags=["lab:cpu-torch"]
@@ -524,10 +540,11 @@ def cpu_torch():
 # ## A C library from the future
 # <a id="lab-glibc"></a>
 #
-# A wheel that was built on Ubuntu 22.04 may use functions that the C library of Ubuntu 20.04 does not have. The wish is written
-# down with a version. To make one, we build against a stand-in of the math library that claims to be version 2.99:
+# A wheel that was built on Ubuntu 22.04 may use functions that the C library of Ubuntu 20.04 does not have. The wish is
+# written down with a version. To make one, we build against a stand-in of the math library that claims to be version
+# 2.99:
 
-# %% tags=["lab:glibc"]
+# %% tags=["lab:glibc", "hide-input"]
 lab.write("libm.c", "double floor(double x) { return x; }")
 lab.write("libm.map", "GLIBC_2.99 { global: floor; };")
 future = [
@@ -549,6 +566,8 @@ lab.build(
     links=["m"],
     output="glibc/selective_scan_cuda.so",
 )
+
+# %% tags=["lab:glibc"]
 with expect_error(
     ImportError,
     match=r"libm\.so\.6: version `GLIBC_2\.99' not found \(required by ",
@@ -556,14 +575,14 @@ with expect_error(
     lab.python("import selective_scan_cuda", folder="glibc")
 
 # %% [markdown]
-# In the wild it reads `GLIBC_2.32`. Nothing in Python mends it: the C library belongs to the operating system. Take a newer one
-# (a container will do), or a wheel built on an older one, or build on the machine itself.
+# In the wild it reads `GLIBC_2.32`. Nothing in Python mends it: the C library belongs to the operating system. Take a
+# newer one (a container will do), or a wheel built on an older one, or build on the machine itself.
 #
 # <a id="lab-libstdcxx"></a>
-# `GLIBCXX_3.4.NN` looks alike, and means another library: `libstdc++.so.6`, which belongs to the compiler. That one can be
-# newer in a conda environment than in the system, or older, and the one that is opened first wins.
+# `GLIBCXX_3.4.NN` looks alike, and means another library: `libstdc++.so.6`, which belongs to the compiler. That one can
+# be newer in a conda environment than in the system, or older, and the one that is opened first wins.
 
-# %% tags=["lab:libstdcxx"]
+# %% tags=["lab:libstdcxx", "hide-input"]
 lab.write("cxx.c", "void _ZSt4scanv(void) {}")
 lab.write("cxx.map", "GLIBCXX_3.4.99 { global: _ZSt4scanv; };")
 newer = [
@@ -583,6 +602,8 @@ lab.build(
     links=["cxx"],
     output="libstdcxx/causal_conv1d_cuda.so",
 )
+
+# %% tags=["lab:libstdcxx"]
 with expect_error(
     ImportError,
     match=r"libstdc\+\+\.so\.6: version `GLIBCXX_3\.4\.99' not found",
@@ -594,8 +615,8 @@ print("\nFix:", explain(conda.error.output).causes[0].fix[0])
 # ## No such file, and it is there
 # <a id="lab-wrong-machine"></a>
 #
-# The two bytes at position 18 of an ELF file say for which processor it is. We change them from x86-64 to ARM (or the other
-# way round), and nothing else.
+# The two bytes at position 18 of an ELF file say for which processor it is. We change them from x86-64 to ARM (or the
+# other way round), and nothing else.
 
 # %% tags=["lab:wrong-machine"]
 content = bytearray(light_scan.read_bytes())
@@ -614,7 +635,7 @@ with expect_error(
 # %% tags=["lab:wrong-machine"]
 diagnose(other, torch_first=True)
 
-# %% [markdown]
+# %% tags=["lab:no-module"]
 # ## The file that Python does not see
 # <a id="lab-no-module"></a>
 #
@@ -624,10 +645,14 @@ diagnose(other, torch_first=True)
 import importlib.machinery
 
 print(importlib.machinery.EXTENSION_SUFFIXES)
+
+# %% tags=["lab:no-module"]
 wrong_python = lab.write(
     "wrong_python/selective_scan_cuda.cpython-36m-x86_64-linux-gnu.so",
     light_scan.read_bytes(),
 )
+
+# %% tags=["lab:no-module"]
 with expect_error(
     ModuleNotFoundError, match="No module named 'selective_scan_cuda'"
 ):
@@ -637,18 +662,19 @@ with expect_error(
     )
 
 # %% [markdown]
-# The file is there, it was built for Python 3.6, and Python says *No module*. The same happens with an `aarch64` file on a PC, and
-# with the reverse: up to version 2.3.1, `mamba-ssm` asked for an x86-64 wheel on *every* machine, so that a Jetson ended up with files that
-# it could not see ([chapter 01](01_install.ipynb)).
+# The file is there, it was built for Python 3.6, and Python says *No module*. The same happens with an `aarch64` file
+# on a PC, and with the reverse: up to version 2.3.1, `mamba-ssm` asked for an x86-64 wheel on *every* machine, so that
+# a Jetson ended up with files that it could not see ([chapter 01](01_install.ipynb)).
 #
 # ## WSL2, where the driver lives elsewhere
 # <a id="lab-libcuda"></a>
 #
-# `libcuda.so` is not part of CUDA's toolkit. It belongs to the *driver*, and on WSL2 the driver is that of Windows: its library lies
-# in `/usr/lib/wsl/lib`, a folder that the *linker* (which runs when something is built) does not search. Triton builds a small module when
-# it starts, and so the first kernel fails with a linker's error. Here is a stand-in for that folder:
+# `libcuda.so` is not part of CUDA's toolkit. It belongs to the *driver*, and on WSL2 the driver is that of Windows: its
+# library lies in `/usr/lib/wsl/lib`, a folder that the *linker* (which runs when something is built) does not search.
+# Triton builds a small module when it starts, and so the first kernel fails with a linker's error. Here is a stand-in
+# for that folder:
 
-# %% tags=["lab:libcuda"]
+# %% tags=["lab:libcuda", "hide-input"]
 lab.write("driver.c", "int cuInit(unsigned flags) { return 100; }")
 lab.build(
     "driver.c",
@@ -660,6 +686,8 @@ launcher = module(
     'extern "C" int cuInit(unsigned);',
     "return PyLong_FromLong(cuInit(0));",
 )
+
+# %% tags=["lab:libcuda"]
 with expect_error(LabError, match="cannot find -lworkbook_cuda"):
     lab.build(launcher, links=["workbook_cuda"])
 
@@ -670,15 +698,15 @@ built = lab.build(
 read_extension(built).needed[0]
 
 # %% [markdown]
-# (The stand-in has a name of its own, since on a machine with a driver the real `-lcuda` would be found.) On WSL2 tell Triton
-# where to look, `export TRITON_LIBCUDA_PATH=/usr/lib/wsl/lib`, or let the system's list know the folder once, with
-# `sudo ldconfig /usr/lib/wsl/lib`. Note B's script needed neither, since its failure was the import order.
+# (The stand-in has a name of its own, since on a machine with a driver the real `-lcuda` would be found.) On WSL2 tell
+# Triton where to look, `export TRITON_LIBCUDA_PATH=/usr/lib/wsl/lib`, or let the system's list know the folder once,
+# with `sudo ldconfig /usr/lib/wsl/lib`. Note B's script needed neither, since its failure was the import order.
 #
 # ## A CUDA module, from source to launch
 # <a id="lab-no-kernel-image"></a>
 #
-# Now all of it together, on a GPU. The kernel below computes the heart of a state space model for one channel a thread: a state
-# that decays and takes in the next sample, `h = a h + x`.
+# Now all of it together, on a GPU. The kernel below computes the heart of a state space model for one channel a thread:
+# a state that decays and takes in the next sample, `h = a h + x`.
 
 # %% tags=["setup"]
 KERNEL = """
@@ -714,8 +742,8 @@ PyMODINIT_FUNC PyInit_decay_cuda() { return PyModule_Create(&about); }
 """
 path = lab.write("decay_cuda.cu", KERNEL)
 # %% [markdown]
-# `nvcc` compiles it twice over: once for the processor, once for the GPU. The GPU's part is for named architectures only.
-# `sm_90` is an H100, `sm_80` an A100.
+# `nvcc` compiles it twice over: once for the processor, once for the GPU. The GPU's part is for named architectures
+# only. `sm_90` is an H100, `sm_80` an A100.
 
 
 # %% tags=["lane:gpu", "skip-execution"]
@@ -748,9 +776,10 @@ def load_it_wrong():
 # Loaded right, launched, and compared with the same recurrence in a loop, in float64:
 
 # %% tags=["lane:gpu", "skip-execution"]
-LAUNCH = """
+SEED = 0
+LAUNCH = f"""
     import torch, decay_cuda
-    torch.manual_seed(0)
+    torch.manual_seed({SEED})
     x = torch.randn(512, 960, device="cuda")
     y = torch.empty_like(x)
     decay_cuda.run(x.data_ptr(), y.data_ptr(), 0.9, 512, 960)
@@ -758,7 +787,7 @@ LAUNCH = """
     for t in range(960):
         h = 0.9 * h + x[:, t].double()
         loop.append(h)
-    print(f"{(y - torch.stack(loop, 1)).abs().max().item():.1e}")
+    print("%.1e" % (y - torch.stack(loop, 1)).abs().max().item())
 """
 
 
@@ -768,7 +797,8 @@ def load_it_right():
 
 
 # %% [markdown]
-# Last, the module built for another GPU. It loads: the loader knows nothing of GPUs. It fails when the kernel is launched.
+# Last, the module built for another GPU. It loads: the loader knows nothing of GPUs. It fails when the kernel is
+# launched.
 
 
 # %% tags=["lane:gpu", "skip-execution"]
@@ -797,16 +827,17 @@ def no_kernel_image():
 
 
 # %% [markdown]
-# `read_extension` had told it before: a module holds code for the architectures that it was compiled for, and this GPU is
-# none of them. That is R1 of the catalogue, and the reason why a wheel from before your GPU existed
-# installs, imports, and then fails.
+# `read_extension` had told it before: a module holds code for the architectures that it was compiled for, and this GPU
+# is none of them. That is R1 of the catalogue, and the reason why a wheel from before your GPU existed installs,
+# imports, and then fails.
 #
 # ## What can go wrong here
 #
-# - **`import torch` is in the program, and `libc10.so` still cannot be opened.** Something imports the module earlier: a formatter
-#   moved the lines, or a package's `__init__` does. The traceback shows who.
-# - **It works in the terminal and not in the notebook.** A kernel may have started before you installed, and a library that is
-#   in the process stays there. Restart the kernel. Or the shell has an `LD_LIBRARY_PATH` that the notebook server lacks.
+# - **`import torch` is in the program, and `libc10.so` still cannot be opened.** Something imports the module earlier:
+#   a formatter moved the lines, or a package's `__init__` does. The traceback shows who.
+# - **It works in the terminal and not in the notebook.** A kernel may have started before you installed, and a library
+#   that is in the process stays there. Restart the kernel. Or the shell has an `LD_LIBRARY_PATH` that the notebook
+#   server lacks.
 # - **`ldd` says `not found` for libc10.so, and all is well.** `ldd` does not know that torch will come first.
 # - **Two torches.** `python -c "import torch; print(torch.__file__)"` in the program that fails, not in your shell.
 # - **The symbol is not torch's.** `_ZN5flash…` or a name of OpenCV: same mechanism, another package. Rebuild that one.
@@ -814,9 +845,9 @@ def no_kernel_image():
 # ## Exercises
 
 # %% [markdown]
-# **02.1** Write `read_mangled(name)`: the parts of a nested mangled name, so that `_ZN3c104cuda14ExchangeDeviceEa` gives
-# `["c10", "cuda", "ExchangeDevice"]`. The name begins with `_ZN`, a `K` for `const` may follow; then come length and name in turn, up to `E` or anything else
-# that is no digit.
+# **02.1** Write `read_mangled(name)`: the parts of a nested mangled name, so that `_ZN3c104cuda14ExchangeDeviceEa`
+# gives `["c10", "cuda", "ExchangeDevice"]`. The name begins with `_ZN`, a `K` for `const` may follow; then come length
+# and name in turn, up to `E` or anything else that is no digit.
 
 # %%
 from helpers.teaching import check, solution
@@ -831,10 +862,10 @@ check("02.1", read_mangled)
 solution("02.1")
 
 # %% [markdown]
-# **02.2** Write `first_found(name, rpath, ld_library_path, runpath, system, loaded)`: the path of the file that the loader takes for
-# a library `name`. `loaded` maps names to paths of what is in the process already; the others are lists of folders, and each folder
-# is a dictionary from names to paths. The order: what is loaded; RPATH, but only if there is no RUNPATH; `LD_LIBRARY_PATH`;
-# RUNPATH; the system. Return `"cannot open"` if it is nowhere.
+# **02.2** Write `first_found(name, rpath, ld_library_path, runpath, system, loaded)`: the path of the file that the
+# loader takes for a library `name`. `loaded` maps names to paths of what is in the process already; the others are
+# lists of folders, and each folder is a dictionary from names to paths. The order: what is loaded; RPATH, but only if
+# there is no RUNPATH; `LD_LIBRARY_PATH`; RUNPATH; the system. Return `"cannot open"` if it is nowhere.
 
 
 # %%
@@ -847,9 +878,10 @@ check("02.2", first_found)
 solution("02.2")
 
 # %% [markdown]
-# **02.3** Write `runs_on(archs, capability)`: does a module with code for `archs`, such as `["sm_80", "sm_86", "compute_90"]`,
-# run on a GPU of capability `(8, 9)`? Machine code (`sm_`) runs on the same major version with an equal or higher minor one. `compute_` is
-# an intermediate language, which the driver can compile for any GPU of that version or higher.
+# **02.3** Write `runs_on(archs, capability)`: does a module with code for `archs`, such as `["sm_80", "sm_86",
+# "compute_90"]`, run on a GPU of capability `(8, 9)`? Machine code (`sm_`) runs on the same major version with an equal
+# or higher minor one. `compute_` is an intermediate language, which the driver can compile for any GPU of that version
+# or higher.
 
 
 # %%
@@ -864,11 +896,13 @@ solution("02.3")
 # %% [markdown]
 # ## Recap
 #
-# - A compiled module is a list of wishes: libraries, versions, symbols. The loader stops at the first one that it cannot
-#   fulfill, and says so in one line.
+# - A compiled module is a list of wishes: libraries, versions, symbols. The loader stops at the first one that it
+#   cannot fulfill, and says so in one line.
 # - A bare name in front of *cannot open*: nobody loaded that library. A full path there: wrong processor.
-# - `import torch` first. RUNPATH is the builder's, and `LD_LIBRARY_PATH` is a rule for every program, which wins over RUNPATH.
-# - An undefined symbol names a function *with its types*, and so tells which torch the module was built for. Keep the whole line.
+# - `import torch` first. RUNPATH is the builder's, and `LD_LIBRARY_PATH` is a rule for every program, which wins over
+#   RUNPATH.
+# - An undefined symbol names a function *with its types*, and so tells which torch the module was built for. Keep the
+#   whole line.
 # - A reinstall may bring the same wheel back: `--no-cache-dir`.
 # - All of it can be read from the file without loading it. `workbook doctor` does.
 #
