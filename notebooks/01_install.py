@@ -64,6 +64,7 @@ from helpers.environment import (
     explain,
     sdist,
     unpacked,
+    wheelhouse,
 )
 from helpers.teaching import needs, require
 
@@ -758,6 +759,7 @@ def no_triton():
 # day and fails today.
 
 # %% tags=["lab:transformers-5", "lane:cpu", "hide-input"]
+wheelhouse("transformers")  # out of the cache, or fetched now
 HUB = (
     "huggingface-hub",
     "httpx2",
@@ -815,10 +817,8 @@ PyMODINIT_FUNC PyInit_bridge(void) { import_array(); return PyModule_Create(&abo
 # %% tags=["lab:numpy-2", "lane:cpu"]
 @needs("Python 3.12 or older")
 def numpy_two():
-    from helpers.environment import wheelhouse
-
     with zipfile.ZipFile(
-        next(wheelhouse().glob("numpy-1.26.4-*.whl"))
+        next(wheelhouse("numpy").glob("numpy-1.26.4-*.whl"))
     ) as wheel:
         wheel.extractall(lab / "numpy1")
     lab.write("bridge.c", BRIDGE)

@@ -560,7 +560,7 @@ source = module(
     FLOOR,
     "return PyFloat_FromDouble(floor(PyFloat_AsDouble(given)));",
 )
-lab.build(
+wrong = lab.build(
     source,
     flags=["-fno-builtin", f"-L{lab / 'future'}"],
     links=["m"],
@@ -596,7 +596,7 @@ source = module(
     "namespace std { void scan(); }",
     "std::scan(); Py_RETURN_NONE;",
 )
-lab.build(
+wrong = lab.build(
     source,
     flags=[f"-L{lab / 'newer'}"],
     links=["cxx"],

@@ -82,15 +82,26 @@ def unpacked(name: str, version: str, folder: str | os.PathLike[str]) -> Path:
     return Path(folder) / archive.name.removesuffix(".tar.gz")
 
 
-def wheelhouse() -> Path:
+def wheelhouse(*groups: str) -> Path:
     """Return the folder with the wheels that the labs install, for `pip install --no-index --find-links`.
+
+    Parameters
+    ----------
+    *groups : str
+        What has to be in it: `tools` (build tools; when left out), `numpy`, `transformers`.
 
     Raises
     ------
     ArtifactError
         Where a wheel is missing and cannot be fetched.
     """
-    return _wheels(None)
+    folder = _folder() / "wheels-cp{}{}".format(*sys.version_info)
+    for group in groups or ("tools",):
+        for wanted in _wheels(group):
+            if not _has(folder, wanted):
+                folder.mkdir(parents=True, exist_ok=True)
+                _pip_download(wanted, folder)
+    return folder
 
 
 def fetch_artifacts(progress: Callable[[int, int], None] | None = None) -> None:
@@ -99,33 +110,27 @@ def fetch_artifacts(progress: Callable[[int, int], None] | None = None) -> None:
     Parameters
     ----------
     progress : callable, optional
-        Called as `progress(done, in_all)`, counted in files.
+        Called as `progress(done, in_all)`, counted in archives and groups of wheels.
 
     Raises
     ------
     ArtifactError
         At the first one that cannot be had; those before it stay.
     """
-    archives = list(_table()["sdist"])
-    wheels = len(_table()["wheels"]["requirements"])
-    progress = progress or (lambda done, in_all: None)
-    for done, archive in enumerate(archives, start=1):
-        name, _, version = archive.removesuffix(".tar.gz").rpartition("-")
-        sdist(name, version)
-        progress(done, len(archives) + wheels)
-    _wheels(lambda done: progress(len(archives) + done, len(archives) + wheels))
-
-
-def _wheels(progress: Callable[[int], None] | None) -> Path:
-    folder = _folder() / "wheels-cp{}{}".format(*sys.version_info)
-    for done, line in enumerate(_table()["wheels"]["requirements"], start=1):
-        wanted = Requirement(line)
-        if (wanted.marker is None or wanted.marker.evaluate()) and not _has(folder, wanted):
-            folder.mkdir(parents=True, exist_ok=True)
-            _pip_download(wanted, folder)
+    archives, groups = list(_table()["sdist"]), list(_table()["wheels"])
+    for done, item in enumerate(archives + groups, start=1):
+        if item in groups:
+            wheelhouse(item)
+        else:
+            name, _, version = item.removesuffix(".tar.gz").rpartition("-")
+            sdist(name, version)
         if progress:
-            progress(done)
-    return folder
+            progress(done, len(archives) + len(groups))
+
+
+def _wheels(group: str) -> list[Requirement]:
+    wanted = [Requirement(line) for line in _table()["wheels"][group]]
+    return [item for item in wanted if item.marker is None or item.marker.evaluate()]
 
 
 def _folder() -> Path:
