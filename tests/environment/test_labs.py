@@ -383,7 +383,16 @@ def test_a_virtual_environment_with_a_package(lab):
     assert python == lab / "clean/bin/python"
     assert lab.python("import sys, tiny_scan; print(sys.prefix, tiny_scan.width)", python=python) == "<lab>/clean 4"
     with pytest.raises(ModuleNotFoundError, match="pytest"):
-        lab.python("import pytest", python=python, env={"PYTHONPATH": None})
+        lab.python("import pytest", python=python)
+
+
+def test_an_environment_is_kept_from_the_python_path_of_this_process(lab, monkeypatch, tmp_path):
+    (tmp_path / "added.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lab.python("import added")
+    lab.python("import added", python=lab.environment(name="seeing", inherit=True))
+    with pytest.raises(ModuleNotFoundError, match="added"):
+        lab.python("import added", python=lab.environment(name="bare"))
 
 
 def test_an_environment_may_see_the_packages_of_this_one(lab):

@@ -235,7 +235,8 @@ class Lab:
         env, folder, timeout
             As for `run`.
         python : str or Path, optional
-            The interpreter, for example what `environment` returned; this process's own when left out.
+            What `environment` returned, or another interpreter, which then sees no PYTHONPATH of this process; this
+            process's own when left out.
 
         Returns
         -------
@@ -253,6 +254,7 @@ class Lab:
         """
         with tempfile.NamedTemporaryFile(dir=self._place if self._finalizer.alive else None) as report:
             runner = _RUNNER % (_dedented(code), report.name)
+            env = env if python is None else {"PYTHONPATH": None, **(env or {})}
             returncode, output = self._run([os.fspath(python or sys.executable), "-c", runner], env, folder, timeout)
             raised = report.read().decode()
         if returncode is not None and raised:
@@ -294,7 +296,8 @@ class Lab:
         python = folder / "bin" / "python"
         if inherit:
             packages = next((folder / "lib").glob("python*")) / "site-packages"
-            packages.joinpath("inherited.pth").write_text("\n".join(site.getsitepackages()))
+            added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+            packages.joinpath("inherited.pth").write_text("\n".join([*added, *site.getsitepackages()]))
         if requirements:
             self.pip("install", *requirements, python=python)
         return python
@@ -328,6 +331,7 @@ class Lab:
             Where the exit status is not 0.
         """
         alone = {
+            "PYTHONPATH": None,
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": wheelhouse(),
