@@ -180,7 +180,7 @@ diagnose(light_scan)
 #
 # Import order is one cure. There are two more. A module can be linked with a search path of its own, called RUNPATH:
 
-# %%
+# %% tags=["setup"]
 with_path = lab.build(
     source,
     links=["c10"],
@@ -205,8 +205,9 @@ lab.python(
 )
 
 # %% [markdown]
-# It works too. **Guess:** what happens on the day when that folder belongs to *another* torch, because the machine has
-# a second environment? We take the smallest wrong one, an empty library of the right name.
+# It works too. **Guess:** what happens on the day when that folder belongs to *another* torch, because the machine has a
+# second environment? We take the smallest wrong one, an empty library of the right name, and import the module that
+# carries its own, right search path:
 
 # %% tags=["lab:shadow"]
 lab.write("nothing.c", "void nothing(void) {}")
@@ -215,15 +216,43 @@ wrong = lab.build(
 )
 
 # %% tags=["lab:shadow"]
-with expect_error(
-    ImportError, match=r"torch/lib/libtorch_\w+\.so: undefined symbol"
-):
-    lab.python("import torch", env={"LD_LIBRARY_PATH": wrong.parent})
+elsewhere = {"LD_LIBRARY_PATH": wrong.parent}
+with expect_error(ImportError, match="with_path/light_scan.so: undefined sym"):
+    lab.python("import light_scan", folder="with_path", env=elsewhere)
 
 # %% [markdown]
-# Now `import torch` itself is broken. Torch's libraries carry a RUNPATH, and they would find each other without help.
-# But **`LD_LIBRARY_PATH` comes before RUNPATH**, so the wrong folder wins, for every program of that shell.
-#
+# **`LD_LIBRARY_PATH` comes before RUNPATH**, so the wrong folder wins, for every program of that shell. There is an older
+# kind of search path, RPATH, that comes before both. Torch's own libraries carry one of the two, and which one depends
+# on the build:
+
+# %%
+torch_cpu = read_extension(torch_lib / "libtorch_cpu.so")
+print("RPATH  ", *torch_cpu.rpath, "\nRUNPATH", *torch_cpu.runpath)
+
+# %% [markdown]
+# Where it is RUNPATH, as in this CPU build, the variable breaks `import torch` itself:
+
+
+# %% tags=["lab:shadow"]
+@needs("a torch without CUDA")
+def shadowed_torch():
+    with expect_error(ImportError, match=r"libtorch_\w+\.so: undefined"):
+        lab.python("import torch", env=elsewhere)
+
+
+# %% [markdown]
+# And the CUDA build of torch on the machine with the GPU:
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU")
+def torch_with_cuda():
+    torch_cpu = read_extension(torch_lib / "libtorch_cpu.so")
+    print("RPATH  ", *torch_cpu.rpath[:1], "...\nRUNPATH", *torch_cpu.runpath)
+    print(lab.python("import torch; print('stands it')", env=elsewhere))
+
+
+# %% [markdown]
 # | cure | works because | price |
 # |---|---|---|
 # | `import torch` first | the name is in the process already | none: do this |
