@@ -271,8 +271,9 @@ print("copied to", log.split("Raw wheel path")[1].split()[0])
 
 # %% [markdown]
 # No compiler on the path, isolation off, and it went through in a second: the file was copied from the server. **A hit
-# compiles nothing.** Field note A also says that prebuilt wheels "link to wrong PyTorch" and that one MUST compile. Its
-# own fix, most likely, installed one: the right one.
+# compiles nothing.** Field note A says that prebuilt wheels "link to wrong PyTorch" and that one MUST compile. A wheel
+# that was built for your torch links to the right one; the trouble begins when it was guessed for another. (Whether note
+# A itself had to compile is [another question](../book/field_notes.md#a10).)
 #
 # <a id="lab-no-network"></a>
 # If the server cannot be reached at all, setup.py does not go on to step 5. It handles a *no* from the server, and not

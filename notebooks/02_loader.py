@@ -664,7 +664,7 @@ with expect_error(
 # %% tags=["lab:wrong-machine"]
 diagnose(other, torch_first=True)
 
-# %% tags=["lab:no-module"]
+# %% [markdown]
 # ## The file that Python does not see
 # <a id="lab-no-module"></a>
 #
@@ -676,19 +676,10 @@ import importlib.machinery
 print(importlib.machinery.EXTENSION_SUFFIXES)
 
 # %% tags=["lab:no-module"]
-wrong_python = lab.write(
-    "wrong_python/selective_scan_cuda.cpython-36m-x86_64-linux-gnu.so",
-    light_scan.read_bytes(),
-)
-
-# %% tags=["lab:no-module"]
-with expect_error(
-    ModuleNotFoundError, match="No module named 'selective_scan_cuda'"
-):
-    lab.python(
-        "import torch, selective_scan_cuda",
-        folder=wrong_python.parent,
-    )
+ending = ".cpython-36m-x86_64-linux-gnu.so"
+old = lab.write(f"old/light_scan{ending}", light_scan.read_bytes())
+with expect_error(ModuleNotFoundError, match="No module named 'light_scan'"):
+    lab.python("import torch, light_scan", folder="old")
 
 # %% [markdown]
 # The file is there, it was built for Python 3.6, and Python says *No module*. The same happens with an `aarch64` file

@@ -9,12 +9,14 @@
 - A chapter can be launched locally too: the menu under the rocket says how.
 - A chapter opens with a card of what it takes (`chapter_card`), and a measured number says where it comes from
   (`measured_numbers`).
+- Labs and claims can be linked from other pages (`anchors`), and the page of claims counts its verdicts (`field_notes`).
 """
 
 import inspect
 import sys
 from pathlib import Path
 
+from anchors import collect_anchors
 from chapter_card import show_card
 from measured_numbers import name_origins
 from sphinx.util.inspect import stringify_signature
@@ -80,4 +82,6 @@ def setup(app):
     app.connect("html-page-context", let_figures_scroll)
     app.connect("html-page-context", offer_local_run, priority=900)  # after the theme has made its menu
     app.connect("doctree-read", name_origins)
+    app.connect("doctree-read", collect_anchors)
+    app.setup_extension("field_notes")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

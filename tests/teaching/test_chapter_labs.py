@@ -58,7 +58,7 @@ MENDED = {  # lab: what stands in its cells, and what takes the cause away
         "glibc": {"GLIBC_2.99 {": "GLIBC_2.2.5 {"},
         "libstdcxx": {"namespace std { void scan(); }": "namespace std { void scan() {} }"},
         "wrong-machine": {"183 if content[18] == 62 else 62": "content[18]"},
-        "no-module": {"cpython-36m-x86_64-linux-gnu.so": "so"},
+        "no-module": {".cpython-36m-x86_64-linux-gnu.so": ".so"},
         "libcuda": {
             'lab.build(launcher, links=["workbook_cuda"])': 'lab.build(launcher, links=["workbook_cuda"], '
             "flags=[f\"-L{lab / 'usr/lib/wsl/lib'}\"])"
