@@ -9,7 +9,7 @@
 - A chapter can be launched locally too: the menu under the rocket says how.
 - A chapter opens with a card of what it takes (`chapter_card`), and a measured number says where it comes from
   (`measured_numbers`).
-- Labs and claims can be linked from other pages (`anchors`), and the page of claims counts its verdicts (`field_notes`).
+- Labs and claims can be linked from other pages (`anchors`); the page of claims counts its verdicts (`field_notes`).
 """
 
 import inspect
