@@ -17,8 +17,7 @@
 #
 # `pip install mamba-ssm` is one line. Behind it, pip runs a program that somebody else wrote, in an environment that
 # you do not see, to guess the name of a file on another server, and only if the guess fails does anything get compiled.
-# Most advice on the internet is a cure for one of these steps, without a word about which. So it works for one reader
-# in five.
+# Most advice on the internet is a cure for one of these steps, without a word about which.
 #
 # In this chapter you take the steps apart. Every failure below happens for real, with the real source archives of
 # `mamba-ssm` and `causal-conv1d` from PyPI, in a throwaway folder.
@@ -292,86 +291,13 @@ with expect_error(LabError, match="urlopen error .*Connection refused"):
 # The guess is right if somebody built that file. Who built what can be read from the releases. `workbook plan` carries
 # the table. Here it is as a picture, for Python 3.11 on x86-64; move the controls.
 
-# %% tags=["hide-input"]
-import matplotlib.pyplot as plt
+# %%
+from helpers.teaching import explore
+from helpers.teaching.wheel_map import describe_wheels, wheel_map
 
-from helpers.environment.catalogue.releases import releases
-from helpers.environment.plan import TargetError, find_target, find_wheel
-from helpers.teaching import COLORS, explore, style
-
-TORCHES = "2.1 2.2 2.3 2.4 2.5 2.6 2.7 2.8 2.9 2.10 2.11 2.13 2.14".split()
-RELEASES = [release.version for release in releases("mamba-ssm")]
-MARKS = {  # what pip gets: marker, color, word
-    "hit": ("o", COLORS["accent"], "a wheel that fits"),
-    "nightly": ("D", COLORS["ink"], "a wheel built on a nightly torch"),
-    "wrong machine": ("X", COLORS["marked"], "a wheel that cannot work"),
-    "wrong CUDA": ("X", COLORS["marked"], "a wheel that cannot work"),
-    "404": (".", COLORS["quiet"], "no wheel (404)"),
-}
-
-
-def answers(torch, cuda, machine):
-    """What pip would find for each release of mamba-ssm under this torch."""
-    try:
-        target = find_target(
-            torch=f"{torch}.0",
-            cuda=cuda,
-            python="3.11",
-            platform=f"linux_{machine}",
-            gpu="none",
-        )
-    except TargetError:  # whose string ABI nobody here knows
-        return ["unknown"] * len(RELEASES)
-    return [
-        find_wheel("mamba-ssm", version, target).pip for version in RELEASES
-    ]
-
-
-# %% tags=["hide-input"]
-def wheels(cuda, machine):
-    with style():
-        figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    shown = {}
-    for column, torch in enumerate(TORCHES):
-        for row, answer in enumerate(answers(torch, cuda, machine)):
-            if answer in MARKS:
-                marker, color, word = MARKS[answer]
-                size = 20 if answer == "404" else 90
-                shown[word] = axes.scatter(
-                    column, row, size, color=color, marker=marker
-                )
-    axes.set_xticks(range(len(TORCHES)), TORCHES)
-    axes.set_yticks(range(len(RELEASES)), RELEASES)
-    axes.set(xlabel="torch that setup.py sees", ylabel="mamba-ssm")
-    axes.set_title(f"CUDA {cuda}, {machine}", loc="left")
-    figure.legend(
-        shown.values(), shown, loc="outside lower left", ncols=3, frameon=False
-    )
-    return figure
-
-
-# %% tags=["hide-input"]
-def describe(cuda, machine):
-    found = {torch: answers(torch, cuda, machine) for torch in TORCHES}
-    fits = [torch for torch, row in found.items() if "hit" in row]
-    useless = [
-        torch
-        for torch, row in found.items()
-        if {"wrong machine", "wrong CUDA"} & set(row)
-    ]
-    return (
-        f"A grid for CUDA {cuda} on {machine}: releases of mamba-ssm from {RELEASES[0]} to {RELEASES[-1]} upward, torch from "
-        f"{TORCHES[0]} to {TORCHES[-1]} to the right. Some release has a wheel that fits for torch {', '.join(fits) or 'none'}. For torch "
-        f"{', '.join(useless) or 'none'} the file that pip would fetch cannot work. Everywhere else there is no wheel."
-    )
-
-
-explore(
-    wheels,
-    alt=describe,
-    cuda=("CUDA of that torch", ["11.8", "12.4", "13.0"]),
-    machine=("machine", ["x86_64", "aarch64"]),
-)
+cudas, machines = ["11.8", "12.4", "13.0"], ["x86_64", "aarch64"]
+choices = {"cuda": ("CUDA of torch", cudas), "machine": ("machine", machines)}
+explore(wheel_map, alt=describe_wheels, **choices)
 
 # %% [markdown]
 # Read it by columns: that is your torch. No release has wheels for every torch, and none that we know of has them for a
@@ -677,16 +603,17 @@ print(pair("2.2.4", "1.4.0", "old"))
 # Which pairs fit, by the number of arguments that the one passes and the other takes:
 
 # %%
-from helpers.environment.plan import contract_kept
+from helpers.environment.catalogue.releases import contract_kept, releases
 
-CONVS = [release.version for release in releases("causal-conv1d")]
-print("mamba-ssm    causal-conv1d", *CONVS)
-for version in RELEASES:
-    row = ("fits" if contract_kept(version, conv) else "-" for conv in CONVS)
+convs = [release.version for release in releases("causal-conv1d")]
+print("mamba-ssm    causal-conv1d", *convs)
+for mamba_ssm in releases("mamba-ssm"):
+    kept = (contract_kept(mamba_ssm.version, conv) for conv in convs)
     cells = (
-        cell.center(len(conv)) for cell, conv in zip(row, CONVS, strict=True)
+        ("fits" if fit else "-").center(len(conv))
+        for fit, conv in zip(kept, convs, strict=True)
     )
-    print(version.ljust(26), *cells)
+    print(mamba_ssm.version.ljust(26), *cells)
 
 # %% [markdown]
 # pip installs a pair that does not fit without a word. The doctor reads the versions and has one. (Without CUDA code,
@@ -969,7 +896,7 @@ def calls_that_are_refused():
 # prints the shortest way:
 
 # %%
-from helpers.environment.plan import plan
+from helpers.environment.plan import find_target, plan
 
 plan(find_target())
 

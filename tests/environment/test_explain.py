@@ -195,3 +195,11 @@ def test_command(tmp_path, capsys):
     assert main(["explain", str(tmp_path / "absent")]) == 2
     assert main(["explain", "--what"]) == 2
     assert main(["explain", "--help"]) == 0
+
+
+def test_an_integrated_version_is_no_tegra():
+    log = (
+        "which contains an integrated version\nGuessing wheel URL: https://x/mamba_ssm-2.2.4-linux_x86_64.whl\n"
+        "error: <urlopen error [Errno 111] Connection refused>"
+    )
+    assert [cause.id for cause in explain(log).causes] == ["B6"]

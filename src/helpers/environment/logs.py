@@ -34,7 +34,7 @@ PLACES = {
     "colab": re.compile(r"google\.colab|/content/|\bcolab\b"),
     "modal": re.compile(r"\bmodal\.(?:Image|App|exception|com)|/modal/|modal run|modal deploy"),
     "wsl2": re.compile(r"microsoft-standard-WSL|/usr/lib/wsl/|\bWSL2?\b|/mnt/c/"),
-    "jetson": re.compile(r"tegra|[Jj]etson|\.nv2\d\.\d|L4T"),
+    "jetson": re.compile(r"(?<![a-z])tegra|[Jj]etson|\.nv2\d\.\d|L4T"),
 }
 
 
