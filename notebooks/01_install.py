@@ -19,8 +19,13 @@
 # you do not see, to guess the name of a file on another server, and only if the guess fails does anything get compiled.
 # Most advice on the internet is a cure for one of these steps, without a word about which.
 #
-# In this chapter you take the steps apart. Every failure below happens for real, with the real source archives of
-# `mamba-ssm` and `causal-conv1d` from PyPI, in a throwaway folder.
+# `mamba-ssm` holds the official Mamba layers, and `causal-conv1d` a short convolution that they call; both carry CUDA
+# code for NVIDIA GPUs. **You may not need either.** Every model of this book also runs on plain PyTorch, with the same
+# results. What the two give is speed on a GPU.
+#
+# In this chapter you take the install apart. Every message below is real, from the real source archives on PyPI, in a
+# throwaway folder. Where its cause would need another machine, we stage it and say how: a torch that we make up, a
+# compiler that can only tell its version.
 #
 # **You will**
 #
@@ -34,8 +39,16 @@
 # **You need** Python and pip, and Linux with a C++ compiler (Colab and WSL2 have one). One section needs a GPU; without
 # one you see what it printed on ours.
 #
-# In a hurry? `workbook plan` prints what to install on this machine, `workbook doctor` says what is broken, and
-# `workbook explain` reads a log. The rest of this chapter is what these three know.
+# In a hurry? Three commands come with this book ([how to get them](../book/how_to_use.md)): `workbook plan` prints what
+# to install on this machine, `workbook doctor` says what is broken, and `workbook explain` reads a log. The rest of
+# this chapter is what these three know. The codes that they print, such as B1, are those of the [troubleshooting
+# tree](../book/troubleshooting.md).
+#
+# Some words, if they are new: *CUDA* is NVIDIA's way to compute on its GPUs, its *toolkit* contains the compiler
+# `nvcc`, and *ninja* runs many compilers at once. A [wheel](../book/glossary.md) is a package ready to be copied into
+# place; an *ABI* is what compiled code takes for granted about other compiled code. Where the text says *field note A*
+# (or B, C, D), it means working notes of engineers who fought these installs before; [a page of this
+# book](../book/field_notes.md) checks them claim by claim.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -72,7 +85,8 @@ lab = Lab()
 
 # %% [markdown]
 # A `Lab` is a throwaway folder, gone when the kernel stops. `sdist("mamba-ssm", "2.2.4")` is the source archive of that
-# release, as on PyPI, out of your cache. `expect_error` runs a block that has to fail, and prints the error.
+# release, as on PyPI, out of your cache. `expect_error` runs a block that has to fail, and prints the error. A function
+# under `@needs(...)` runs at once where the machine has what it names; elsewhere you see what it printed on ours.
 #
 # ## The five steps of one line
 #
@@ -135,8 +149,10 @@ log.splitlines()[-1]
 # decided two steps later.
 #
 # In other releases the room has a torch: versions 2.2.4 to 2.3.1 ask for one, and pip brings *the newest*, several
-# gigabytes of it. The build then succeeds against a torch that you do not run. That is worse, as you will see it only
-# at the import ([chapter 02](02_loader.ipynb#lab-other-torch)).
+# gigabytes of it. What comes then depends on the day. While there was a prebuilt wheel for that newest torch, pip
+# installed it and reported success, and the import under an older torch said `undefined symbol` ([chapter
+# 02](02_loader.ipynb#lab-other-torch)). When there is none, as for the newest torch of today, the compilers start, in
+# the wrong room.
 #
 # ## Without the room, you furnish it
 # <a id="lab-build-tools"></a>
@@ -225,8 +241,9 @@ for seen in (("2.2.2+cu121", "12.1", False), ("2.14.1+cu130", "13.0", True)):
     print(seen[0].ljust(13), guessed(*seen))
 
 # %% [markdown]
-# Two rooms, two files. Your torch may be 2.2.2; in isolation, setup.py saw the newest one and asked for *that* one's
-# wheel. If GitHub has it, pip says *Successfully installed*, and the import says `undefined symbol`.
+# Two torches, two files. Yours may be 2.2.2; in isolation, setup.py sees the newest one and asks for *that* one's
+# wheel. If GitHub has it, pip says *Successfully installed*, and the import says `undefined symbol`: a function is
+# missing that the other torch had.
 #
 # Look at the second name again: `cu12`, for a torch with CUDA 13. This setup.py knows 11 and 12 only.
 #
@@ -269,14 +286,14 @@ log = run_setup(stand_in("2.2.2+cu121", "12.1", False), **direct)
 print("copied to", log.split("Raw wheel path")[1].split()[0])
 
 # %% [markdown]
-# No compiler on the path, isolation off, and it went through in a second: the file was copied from the server. **A hit
-# compiles nothing.** Field note A says that prebuilt wheels "link to wrong PyTorch" and that one MUST compile. A wheel
-# that was built for your torch links to the right one; the trouble begins when it was guessed for another. (Whether note
-# A itself had to compile is [another question](../book/field_notes.md#a10).)
+# No compiler on the path, isolation off, and it went through in a second: the file was copied from the server (and got
+# a plainer name on the way). **A hit compiles nothing.** Field note A says that prebuilt wheels "link to wrong PyTorch"
+# and that one MUST compile. A wheel that was built for your torch links to the right one; the trouble begins when it
+# was guessed for another. (Whether note A itself had to compile is [another question](../book/field_notes.md#a10).)
 #
 # <a id="lab-no-network"></a>
-# If the server cannot be reached at all, setup.py does not go on to step 5. It handles a *no* from the server, and not
-# its silence:
+# If the server cannot be reached at all, setup.py does not go on to step 5. It handles *not found*; anything else ends
+# the install:
 
 # %% tags=["lab:no-network"]
 with expect_error(LabError, match="urlopen error .*Connection refused"):
@@ -288,20 +305,23 @@ with expect_error(LabError, match="urlopen error .*Connection refused"):
 #
 # ## Which wheels exist
 #
-# The guess is right if somebody built that file. Who built what can be read from the releases. `workbook plan` carries
-# the table. Here it is as a picture, for Python 3.11 on x86-64; move the controls.
+# A guess leads somewhere if somebody built that file, and it helps if the file is for your machine. Who built what can
+# be read from the releases; `workbook plan` carries the table. Here it is as a picture, for Python 3.11 on Linux. Move
+# the controls.
 
 # %%
 from helpers.teaching import explore
 from helpers.teaching.wheel_map import describe_wheels, wheel_map
 
-cudas, machines = ["11.8", "12.4", "13.0"], ["x86_64", "aarch64"]
+cudas, machines = ["12.4", "13.0", "11.8"], ["x86_64", "aarch64"]
 choices = {"cuda": ("CUDA of torch", cudas), "machine": ("machine", machines)}
 explore(wheel_map, alt=describe_wheels, **choices)
 
 # %% [markdown]
 # Read it by columns: that is your torch. No release has wheels for every torch, and none that we know of has them for a
-# torch newer than 2.10. There a compiler is needed, or an older torch.
+# torch newer than 2.10. There a compiler is needed, or an older torch. A diamond is a wheel that was built against a
+# nightly torch and carries the release's name: it may lack a symbol under the release. A cross is worse than a dot: pip
+# installs it, and it cannot work.
 #
 # ## Reading a log from its end
 # <a id="lab-no-csrc"></a>
@@ -379,8 +399,10 @@ for version in ("2.2.2", "2.2.4", "2.2.5"):
 #
 # ## The compiler's turn
 #
-# From 2.2.5 on the sources are there, and real compiling fails in its own ways. All of them come within seconds, before
-# the half hour begins. `why` prints the first line of what `explain` says.
+# From 2.2.5 on the sources are there, and real compiling fails in its own ways, most of them within seconds. (The
+# checks that fail here are the same in all releases, so we stay with the archive that is unpacked.) This is a section
+# to look things up in: skim it now, and come back with an error in hand. `why` prints what `explain` says, in two
+# lines.
 
 
 # %% tags=["setup"]
@@ -498,7 +520,7 @@ def dropped_arch():
 # ## A call that two packages must agree on
 # <a id="lab-contract"></a>
 #
-# Both packages are installed, both import. Then the first training step fails. `mamba-ssm` calls a C++ function of
+# Both packages are installed, both import. Then the first forward pass fails. `mamba-ssm` calls a C++ function of
 # `causal-conv1d`, by position, and the number of arguments changed: 7 up to `causal-conv1d` 1.5.0, 8 from 1.5.1 on. The
 # one package's metadata says only `causal-conv1d>=1.2.0`, so pip is content with any pair.
 #
@@ -616,8 +638,9 @@ for mamba_ssm in releases("mamba-ssm"):
     print(mamba_ssm.version.ljust(26), *cells)
 
 # %% [markdown]
-# pip installs a pair that does not fit without a word. The doctor reads the versions and has one. (Without CUDA code,
-# to be quick: for the contract it makes no difference.)
+# pip installs a pair that does not fit, and says nothing: `causal-conv1d` 1.7.0 satisfies `>=1.2.0`. The doctor reads
+# the versions, and says it. (`--no-deps` and the switched-off CUDA code spare us downloads and the compiler; the doctor
+# notices both, further down its list.)
 
 # %%
 from helpers.environment.doctor import examine
@@ -665,7 +688,7 @@ with expect_error(ImportError, match="No module named 'causal_conv1d.cpp_"):
 #
 # ## The company it keeps
 #
-# `import mamba_ssm` imports half a machine room. Five neighbors that moved, each in one cell.
+# `import mamba_ssm` imports half a machine room. Some neighbors that moved, each in one cell, to look up too.
 #
 # <a id="lab-no-triton"></a>
 # **Triton is missing.** In 2.2.4 it is imported and not declared.
@@ -809,8 +832,9 @@ why(caught)
 # ## The check that counts
 #
 # "It imports" is not enough, and neither is the output's shape, which the field notes print. The check below runs the
-# official layers on an input of `[1, 100, 512]`, forward and backward, and compares every number with an exact
-# computation of the same layer: ours, in float64, on the same weights.
+# official layers on an input of `[1, 100, 512]`, forward and backward, and compares the output and every gradient with
+# a reference: our plain PyTorch layer with the same weights, in float64. The last line of each is a layer that is wrong
+# on purpose: its state forgets everything at once, so it is no Mamba any more, and its output has the right shape.
 
 # %% tags=["setup"]
 SEED = 0
@@ -863,10 +887,11 @@ def the_official_layers():
 
 # %% [markdown]
 # The differences are those of 32-bit arithmetic (and of TF32, which the official Mamba-2 kernels use in products). A
-# wrong wheel does not give slightly wrong numbers: it fails. What this check does find is a layer that silently does
-# something else, such as a stand-in.
+# difference of a percent or more is none of rounding. A wrong wheel fails outright; what this check finds is a layer
+# that silently does something else, such as a stand-in.
 #
-# And three errors that a *good* install still gives. Each belongs to a call, not to the install.
+# And three errors that a *good* install still gives, because of the call: a convolution wider than 4, a tensor on the
+# CPU, and rows whose distance in memory is no multiple of 8 (`.contiguous()` mends it).
 #
 # <a id="lab-conv-width"></a><a id="lab-strides"></a><a id="lab-cpu-tensor"></a>
 
@@ -966,10 +991,10 @@ check("01.2", fits)
 solution("01.2")
 
 # %% [markdown]
-# **01.3** Write `culprit(log)`: the line of a build log that names the cause. Go from the end to the beginning and
-# return the last line that contains `error` (in any case), without those that say only that something failed: `Error
-# compiling objects`, `subprocess-exited-with-error`, `Failed building wheel`, and `HTTP Error 404`, which setup.py
-# expects.
+# **01.3** Write `culprit(log)`: the line of a build log that names the cause. It is the last line that contains `error`
+# (in capitals or not), leaving out those that say only that something failed: `Error compiling objects`,
+# `subprocess-exited-with-error`, `error originates from`, `Failed to build`, `Failed building wheel`, and `HTTP Error
+# 404`, which setup.py expects.
 
 
 # %%
@@ -987,10 +1012,10 @@ solution("01.3")
 # - `--no-build-isolation` lets setup.py see *your* torch. It compiles nothing by itself.
 # - setup.py guesses the name of a prebuilt wheel from the torch that it sees. A hit is copied; only a 404 compiles.
 # - PyPI's archives of `mamba-ssm` up to 2.2.4 hold no C++ sources, so they can only ever be installed from a wheel.
-# - Read a log from its end. A 404 is never the cause.
+# - Read a log from its end. A 404 says only that there is no wheel.
 # - The two packages have a contract that nobody checks: 2.2.4 and older with `causal-conv1d` up to 1.5.0, newer with
 #   newer.
-# - A message about `None` hides an import error: import `causal_conv1d` by itself, with torch first.
+# - A message about `None` hides an import error: import by hand, with torch first, what stands in the `try`.
 # - `workbook plan` knows what fits your machine, and says when nothing has to be installed.
 #
 # ## What next

@@ -32,8 +32,14 @@
 # - tell a wrong CUDA, a wrong C library, a wrong processor and a wrong Python apart by one line;
 # - on a GPU, compile a CUDA kernel, load it wrong, load it right, and launch it.
 #
-# **You need** Python, and Linux with a C++ compiler (Colab and WSL2 have one). No C++: the few lines that we compile
-# are explained. A GPU is needed for one section; elsewhere you see what it printed on ours.
+# **You need** Python, and Linux with a C++ compiler (Colab and WSL2 have one). No C++: skip the C++ lines if you like,
+# nothing depends on them. Two cells and the last section need a GPU; elsewhere you see what they printed on ours.
+#
+# Some words, if they are new: the *linker* runs when something is built and notes down what it will need; the *loader*
+# runs when it is started. Where the text says *field note A* (or B, D), it means working notes of engineers who fought
+# these errors before; [a page of this book](../book/field_notes.md) checks them claim by claim. Codes such as L1 are
+# those of the [troubleshooting tree](../book/troubleshooting.md), and of `workbook doctor` and `workbook explain`, two
+# commands that come with this book ([how to get them](../book/how_to_use.md)).
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -68,7 +74,9 @@ lab = Lab()
 # %% [markdown]
 # A `Lab` is a throwaway folder. What we break, we break there, in fresh processes; it is gone when the kernel stops.
 # `expect_error` runs a block that has to fail with a certain text, and prints the error. If the block should ever *not*
-# fail, it is the cell that fails.
+# fail, it is the cell that fails. A function under `@needs(...)` runs at once where the machine has what it names. In
+# what is printed, `<lab>` is the throwaway folder and `<env>` your Python environment. Some causes are staged: a
+# stand-in library with one function, a changed byte. The errors are the loader's own.
 #
 # ## A compiled module is a list of wishes
 #
@@ -120,17 +128,18 @@ light_scan = lab.build(source, links=["c10"])
 facts = read_extension(light_scan)
 print("needs:     ", *facts.needed)
 print("looks in:  ", *(facts.runpath + facts.rpath or ["(nothing of its own)"]))
-print("wants from others:", len(facts.undefined), "functions, such as")
-print("           ", next(name for name in facts.undefined if "c10" in name))
+wants = [name for name in facts.undefined if name.startswith("_ZN3c10")]
+print("wants:     ", len(facts.undefined), "names, such as", wants[0])
 
 # %% [markdown]
 # Three wishes, then, which the loader fulfills in this order when you import the file:
 #
 # 1. **Libraries.** Each name under *needs* has to be found as a file and opened, and so on for what *it* needs.
 # 2. **Versions.** Some names carry a version (`GLIBC_2.34`), which the opened library has to offer.
-# 3. **Symbols.** Each function under *wants* has to be defined in one of the libraries that are now open.
+# 3. **Symbols.** Each name under *wants* has to be defined in something that is open by now: a library, or Python
+#    itself.
 #
-# The labs below follow this order. The loader stops at the first wish that it cannot fulfill.
+# The loader stops at the first wish that it cannot fulfill.
 #
 # ## The library that is there and cannot be found
 # <a id="lab-torch-first"></a>
@@ -155,8 +164,15 @@ with expect_error(
 
 # %% [markdown]
 # The error says *cannot open*, and people go looking for a missing file. Nothing is missing. The loader was asked for a
-# name, `libc10.so`, and looked in the places it knows: the module's own search path (it has none), `LD_LIBRARY_PATH`
-# (not set), the list of the system's libraries. Torch's folder is none of these.
+# name, `libc10.so`, and looked in the places it knows, in this order:
+#
+# 1. what is in the process already, under that name;
+# 2. the module's own search path, if it is of the old kind, RPATH;
+# 3. the folders in the variable `LD_LIBRARY_PATH`;
+# 4. the module's own search path, if it is of the new kind, RUNPATH;
+# 5. the system's list of libraries.
+#
+# The module has no path of its own, the variable is not set, and torch's folder is not on the list.
 #
 # So why does it ever work?
 
@@ -164,9 +180,8 @@ with expect_error(
 lab.python("import torch, light_scan; print(light_scan.call(4))")
 
 # %% [markdown]
-# `import torch` opens `libc10.so` by its full path. From then on a library of that name is *in the process*, and the
-# loader takes it for every later request of the same name, wherever the file lies. That is the whole mechanism, on
-# WSL2, on a Jetson, and here.
+# `import torch` opens `libc10.so` by its full path. From then on a library of that name is *in the process*: place 1,
+# before any folder. That is the whole mechanism, on WSL2, on a Jetson, and here.
 #
 # `diagnose` reads the same list and says what would happen, without loading anything. The doctor uses it for every
 # compiled module of an environment.
@@ -205,8 +220,8 @@ lab.python(
 )
 
 # %% [markdown]
-# It works too. **Guess:** what happens on the day when that folder belongs to *another* torch, because the machine has a
-# second environment? We take the smallest wrong one, an empty library of the right name, and import the module that
+# It works too. **Guess:** what happens on the day when that folder belongs to *another* torch, because the machine has
+# a second environment? We take the smallest wrong one, an empty library of the right name, and import the module that
 # carries its own, right search path:
 
 # %% tags=["lab:shadow"]
@@ -221,13 +236,14 @@ with expect_error(ImportError, match="with_path/light_scan.so: undefined sym"):
     lab.python("import light_scan", folder="with_path", env=elsewhere)
 
 # %% [markdown]
-# **`LD_LIBRARY_PATH` comes before RUNPATH**, so the wrong folder wins, for every program of that shell. There is an older
-# kind of search path, RPATH, that comes before both. Torch's own libraries carry one of the two, and which one depends
-# on the build:
+# **`LD_LIBRARY_PATH` comes before RUNPATH**, so the wrong folder wins, for every program of that shell. Only RPATH
+# stands before it. (A file that has both kinds uses RUNPATH alone.) Torch's own libraries carry one of the two, and
+# which one depends on the build:
 
 # %%
 torch_cpu = read_extension(torch_lib / "libtorch_cpu.so")
-print("RPATH  ", *torch_cpu.rpath, "\nRUNPATH", *torch_cpu.runpath)
+print("RPATH  ", *torch_cpu.rpath or ["(none)"])
+print("RUNPATH", *torch_cpu.runpath or ["(none)"])
 
 # %% [markdown]
 # Where it is RUNPATH, as in this CPU build, the variable breaks `import torch` itself:
@@ -248,7 +264,8 @@ def shadowed_torch():
 @needs("a GPU")
 def torch_with_cuda():
     torch_cpu = read_extension(torch_lib / "libtorch_cpu.so")
-    print("RPATH  ", *torch_cpu.rpath[:1], "...\nRUNPATH", *torch_cpu.runpath)
+    print("RPATH  ", *torch_cpu.rpath[:1] or ["(none)"])
+    print("RUNPATH", *torch_cpu.runpath[:1] or ["(none)"])
     print(lab.python("import torch; print('stands it')", env=elsewhere))
 
 
@@ -257,10 +274,11 @@ def torch_with_cuda():
 # |---|---|---|
 # | `import torch` first | the name is in the process already | none: do this |
 # | RUNPATH | the file says where to look | only whoever builds the file can |
-# | `LD_LIBRARY_PATH` | the loader looks there before anywhere else | it does so for every library of every program, and nobody remembers it |
+# | `LD_LIBRARY_PATH` | the loader looks there before RUNPATH and the system | it does so for every library of every program, and nobody remembers it |
 #
-# Note B concluded that the variable MUST be set in every script. The one-line cure was already there: `mamba_ssm`
-# imports torch before it imports its compiled module.
+# Note B concluded that the variable MUST be set in every script. The one-line cure was at hand: torch first.
+# `mamba_ssm` itself does that. Who imports the compiled module alone, as one does to test an install, does not, and
+# gets exactly this error.
 #
 # If a program cannot be changed, set the variable for that one process and take the folder from the torch that it will
 # import.
@@ -270,7 +288,8 @@ def torch_with_cuda():
 # ## A symbol that nobody defines
 # <a id="lab-other-torch"></a>
 #
-# All libraries are found. The loader now connects the names. Field note A began with this one:
+# All libraries are found. The loader now connects the names. Field note A began with this one. (We stage it: our module
+# asks for a function that the libraries it names here do not have.)
 
 # %% tags=["lab:other-torch"]
 exchange = lab.build(
@@ -299,8 +318,9 @@ with expect_error(
 # | `3c10` `4cuda` `14ExchangeDevice` | `c10::cuda::ExchangeDevice` |
 # | `a` | one argument, a `signed char` |
 #
-# The types are part of the name. If a torch release changes an argument from `int` (`i`) to `signed char` (`a`), then
-# for the loader the old function is gone. So a symbol can tell *for which torch* the module was built:
+# The types are part of the name. If a release changes an argument from `int` (`i`) to `signed char` (`a`), as torch did
+# with its device numbers, then for the loader the old function is gone. So a symbol can tell *for which torch* a module
+# was built. `explain` knows the dates of some; it sees the log alone, not this machine:
 
 # %% tags=["lab:other-torch"]
 print(explain(note_a.error.output))
@@ -404,8 +424,9 @@ with expect_error(
 
 # %% [markdown]
 # Look at the end of the symbol. `Ss` is the old string, `NSt7__cxx1112basic_string…` the new one. Same torch version,
-# same function, and still the wrong wheel: its name says one ABI and your torch has the other. Official x86-64 wheels
-# of torch changed sides between 2.6 and 2.7 ([pytorch#142064](https://github.com/pytorch/pytorch/issues/142064)).
+# same function, and still the wrong wheel: its name says one ABI and your torch has the other.
+# `torch.compiled_with_cxx11_abi()` tells yours. Official x86-64 wheels of torch went from FALSE to TRUE between 2.6 and
+# 2.7 ([pytorch#142064](https://github.com/pytorch/pytorch/issues/142064)).
 #
 # ## The reinstall that changes nothing
 # <a id="lab-stale-wheel"></a>
@@ -469,7 +490,7 @@ python = lab.environment()
 # %% tags=["lab:stale-wheel"]
 install_mini("old_name")
 print(*pip_install(), sep="\n")
-lab.python("import scan", python=python)
+lab.python("import scan; print('imported')", python=python)
 
 # %% [markdown]
 # Now the upgrade: in the new version the function is called `new_name`. `scan` breaks, as it must, and we reinstall it.
@@ -483,17 +504,24 @@ with expect_error(ImportError, match="undefined symbol: old_name"):
     lab.python("import scan", python=python)
 
 # %% [markdown]
-# pip had built a wheel of this archive before, and kept it. The key under which it keeps one is made from the
-# *archive*: name, version, hash. What the wheel was compiled against is no part of the key. So the old wheel comes
-# back.
+# pip had built a wheel of this archive before, and kept it. The key under which it keeps one is made from where the
+# archive came from, and from the Python that runs. What the wheel was compiled *against* is no part of the key. So the
+# old wheel comes back.
 
 # %% tags=["lab:stale-wheel"]
 print(*pip_install("--no-cache-dir"), sep="\n")
-lab.python("import scan", python=python)
+lab.python("import scan; print('imported')", python=python)
 
 # %% [markdown]
-# `--no-cache-dir` builds again. (`pip cache remove mamba_ssm` deletes the old wheel for good.) uv keeps a cache too,
-# and has `--no-cache`.
+# `--no-cache-dir` builds again. For the real thing:
+#
+# ```bash
+# pip cache remove mamba_ssm; pip cache remove causal_conv1d
+# workbook plan --commands      # prints the install for this machine; or: pip install --force-reinstall --no-deps
+#                               # --no-build-isolation --no-cache-dir causal-conv1d==VERSION mamba-ssm==VERSION
+# ```
+#
+# (`--no-deps` keeps pip from reinstalling torch.) uv keeps a cache too, and has `--no-cache`.
 #
 # ## CUDA in the names of libraries
 # <a id="lab-cuda-major"></a>
@@ -532,9 +560,9 @@ with expect_error(
 # (Our `libcudart.so.11.0` is a stand-in of one function, and lies where the loader does not look. The wish in the
 # module is real.)
 #
-# Threads propose to install the other CUDA toolkit and to add it to `LD_LIBRARY_PATH`. Then the import works, and two
-# CUDA runtimes share one process. The module and torch must agree: get the module's wheel for *your* CUDA, the `cuNN`
-# in its name.
+# Advice on the internet is to install the other CUDA toolkit and to add it to `LD_LIBRARY_PATH`. Then the import works,
+# and two CUDA runtimes share one process. The module and torch must agree: get the module's wheel for *your* CUDA, the
+# `cuNN` in its name. `torch.version.cuda` tells yours.
 #
 # <a id="lab-cpu-torch"></a>
 # The same line with `libc10_cuda.so` means something else. That library is part of every CUDA build of torch, and of no
@@ -658,8 +686,8 @@ with expect_error(
     lab.python("import torch, light_scan", folder=other.parent)
 
 # %% [markdown]
-# *No such file*, about a file whose full path it prints. Rule: **a path in front of "cannot open" means the wrong
-# processor**, a bare name means a missing library. The doctor looks at the two bytes:
+# *No such file*, about a file whose full path it prints. Rule: **a full path in front of "cannot open", and the file is
+# there: the wrong processor.** A bare name means a library that nobody loaded. The doctor looks at the two bytes:
 
 # %% tags=["lab:wrong-machine"]
 diagnose(other, torch_first=True)
@@ -682,9 +710,10 @@ with expect_error(ModuleNotFoundError, match="No module named 'light_scan'"):
     lab.python("import torch, light_scan", folder="old")
 
 # %% [markdown]
-# The file is there, it was built for Python 3.6, and Python says *No module*. The same happens with an `aarch64` file
-# on a PC, and with the reverse: up to version 2.3.1, `mamba-ssm` asked for an x86-64 wheel on *every* machine, so that
-# a Jetson ended up with files that it could not see ([chapter 01](01_install.ipynb)).
+# The file is there, it was built for Python 3.6, and Python says *No module*. The same happens with a file that says
+# `aarch64` in its name on a PC, and with the reverse (the lab before had a plain `.so`, so Python went on to the
+# loader): up to version 2.3.1, `mamba-ssm` asked for an x86-64 wheel on *every* machine, so that a Jetson ended up with
+# files that it could not see ([chapter 01](01_install.ipynb)).
 #
 # ## WSL2, where the driver lives elsewhere
 # <a id="lab-libcuda"></a>
@@ -719,14 +748,15 @@ read_extension(built).needed[0]
 
 # %% [markdown]
 # (The stand-in has a name of its own, since on a machine with a driver the real `-lcuda` would be found.) On WSL2 tell
-# Triton where to look, `export TRITON_LIBCUDA_PATH=/usr/lib/wsl/lib`, or let the system's list know the folder once,
-# with `sudo ldconfig /usr/lib/wsl/lib`. Note B's script needed neither, since its failure was the import order.
+# Triton where to look, `export TRITON_LIBCUDA_PATH=/usr/lib/wsl/lib`, or put the folder on the system's list with `sudo
+# ldconfig /usr/lib/wsl/lib`: Triton asks that list where libcuda lies, and passes the answer to the linker. Note B's
+# script needed neither, since its failure was the import order.
 #
 # ## A CUDA module, from source to launch
 # <a id="lab-no-kernel-image"></a>
 #
-# Now all of it together, on a GPU. The kernel below computes the heart of a state space model for one channel a thread:
-# a state that decays and takes in the next sample, `h = a h + x`.
+# Now all of it together, on a GPU. The kernel below computes the heart of a state space model, each channel on a GPU
+# thread of its own: a state that decays and takes in the next sample, `h = a h + x`.
 
 # %% tags=["setup"]
 KERNEL = """
@@ -762,8 +792,9 @@ PyMODINIT_FUNC PyInit_decay_cuda() { return PyModule_Create(&about); }
 """
 path = lab.write("decay_cuda.cu", KERNEL)
 # %% [markdown]
-# `nvcc` compiles it twice over: once for the processor, once for the GPU. The GPU's part is for named architectures
-# only. `sm_90` is an H100, `sm_80` an A100.
+# `nvcc` compiles it twice over: once for the processor, once for the GPU. The GPU's part is for named architectures:
+# `sm_90` is an H100, `sm_80` an A100. Such code runs on GPUs of the same major version with an equal or higher minor
+# one. A module may also carry `compute_NN`, a form that the driver compiles for any newer GPU.
 
 
 # %% tags=["lane:gpu", "skip-execution"]
@@ -847,8 +878,8 @@ def no_kernel_image():
 
 
 # %% [markdown]
-# `read_extension` had told it before: a module holds code for the architectures that it was compiled for, and this GPU
-# is none of them. That is R1 of the catalogue, and the reason why a wheel from before your GPU existed installs,
+# `read_extension` had told it before: a module holds code for the architectures that it was compiled for, and none of
+# them runs on this GPU. That is R1 of the catalogue, and the reason why a wheel from before your GPU existed installs,
 # imports, and then fails.
 #
 # ## What can go wrong here
@@ -918,7 +949,8 @@ solution("02.3")
 #
 # - A compiled module is a list of wishes: libraries, versions, symbols. The loader stops at the first one that it
 #   cannot fulfill, and says so in one line.
-# - A bare name in front of *cannot open*: nobody loaded that library. A full path there: wrong processor.
+# - A bare name in front of *cannot open*: nobody loaded that library. A full path there, of a file that exists: wrong
+#   processor.
 # - `import torch` first. RUNPATH is the builder's, and `LD_LIBRARY_PATH` is a rule for every program, which wins over
 #   RUNPATH.
 # - An undefined symbol names a function *with its types*, and so tells which torch the module was built for. Keep the
@@ -926,8 +958,19 @@ solution("02.3")
 # - A reinstall may bring the same wheel back: `--no-cache-dir`.
 # - All of it can be read from the file without loading it. `workbook doctor` does.
 #
+# | the line says | it means | look at it with | do |
+# |---|---|---|---|
+# | `libc10.so: cannot open` | torch was not imported first | `readelf -d FILE` | `import torch` first |
+# | `libcudart.so.NN`, `libc10_cuda.so: cannot open` | built for another CUDA than torch's | `python -c "import torch; print(torch.version.cuda)"` | the wheel of your CUDA |
+# | `/a/path.so: cannot open`, and it is there | another processor | `file FILE` | a build for `uname -m` |
+# | `undefined symbol: _ZN…` | built for another torch | `c++filt NAME` | `workbook plan` |
+# | the same after a reinstall | pip's cached wheel | `pip cache list` | `--no-cache-dir` |
+# | `version GLIBC_… not found` | the system is older than the wheel | `ldd --version` | a newer system, or build here |
+# | `No module named …_cuda` | no file for this Python | `ls site-packages` | install for this Python |
+# | `no kernel image` | no code for this GPU | `cuobjdump --list-elf FILE` | a newer release, or build here |
+#
 # ## What next
 #
-# [Chapter 01](01_install.ipynb) is about how the wrong file gets onto your machine in the first place. If something
-# fails for you right now, go to the [troubleshooting tree](../book/troubleshooting.md), or paste your log into
-# `workbook explain`.
+# If you have not read it yet, [chapter 01](01_install.ipynb) is about how the wrong file gets onto your machine in the
+# first place. If something fails for you right now, go to the [troubleshooting tree](../book/troubleshooting.md), or
+# paste your log into `workbook explain`.

@@ -48,12 +48,11 @@ def check_fits(answer):
                 )
 
 
-SAYS_NOTHING = ("Error compiling objects", "subprocess-exited-with-error", "Failed building wheel", "HTTP Error 404")
-
-
 def culprit(log):
+    says_nothing = ("Error compiling objects", "subprocess-exited-with-error", "error originates from")
+    says_nothing += ("Failed to build", "Failed building wheel", "HTTP Error 404")
     for line in reversed(log.splitlines()):
-        if "error" in line.lower() and not any(text in line for text in SAYS_NOTHING):
+        if "error" in line.lower() and not any(text in line for text in says_nothing):
             return line
     return ""
 
@@ -76,6 +75,11 @@ LOGS = [
         "NameError: name 'bare_metal_version' is not defined",
     ),
     (f"{NINJA}\nRuntimeError: Error compiling objects for extension", NINJA),
+    (
+        "ModuleNotFoundError: No module named 'torch'\n[end of output]\nnote: This error originates from a subprocess\n"
+        "ERROR: Failed to build 'mamba_ssm.tar.gz' when getting requirements to build wheel",
+        "ModuleNotFoundError: No module named 'torch'",
+    ),
 ]
 
 
@@ -131,7 +135,7 @@ EXERCISES = [
                 (
                     line
                     for line in reversed(log.splitlines())
-                    if "error" in line and not any(text in line for text in SAYS_NOTHING)
+                    if "error" in line and not ("Error compiling" in line or "exited-with" in line)
                 ),
                 "",
             ),
