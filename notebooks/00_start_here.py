@@ -310,9 +310,9 @@ record(
 )
 
 # %% [markdown]
-# On the machine that stored this page: <span data-result="ms_per_window:.1f">9.4</span> ms for a window of a minute,
+# On the machine that stored this page: <span data-result="ms_per_window:.1f">9.6</span> ms for a window of a minute,
 # and as every second is read about six times, the whole recording went through
-# <span data-result="times_real_time:.0f">1085</span> times faster than real time. A number in the text with a dotted line below
+# <span data-result="times_real_time:.0f">1064</span> times faster than real time. A number in the text with a dotted line below
 # it was measured by this notebook; where you have a mouse, hovering tells on which device.
 
 # %% [markdown]
