@@ -833,8 +833,7 @@ why(caught)
 #
 # "It imports" is not enough, and neither is the output's shape, which the field notes print. The check below runs the
 # official layers on an input of `[1, 100, 512]`, forward and backward, and compares the output and every gradient with
-# a reference: our plain PyTorch layer with the same weights, in float64. The last line of each is a layer that is wrong
-# on purpose: its state forgets everything at once, so it is no Mamba any more, and its output has the right shape.
+# a reference: our plain PyTorch layer with the same weights, in float64.
 
 # %% tags=["setup"]
 SEED = 0
@@ -886,7 +885,26 @@ def the_official_layers():
 
 
 # %% [markdown]
-# The differences are those of 32-bit arithmetic (and of TF32, which the official Mamba-2 kernels use in products). A
+# The differences are those of 32-bit arithmetic (and of TF32, which the official Mamba-2 kernels use in products). What
+# would a wrong layer look like? Here is our own in 32 bits, and then with a state that forgets everything at once, so that
+# it is no Mamba any more. Its output has the right shape.
+
+# %% tags=["lane:cpu"]
+import torch
+
+from helpers.models import Mamba2
+
+torch.manual_seed(SEED)
+layer, x = Mamba2(512), torch.randn(1, 100, 512)
+exact = Mamba2(512).double()
+exact.load_state_dict(layer.state_dict())
+reference = exact(x.double()).detach()
+print("right          ", largest(layer(x).detach(), reference))
+torch.nn.init.constant_(layer.A_log, 9)
+print("without memory ", largest(layer(x).detach(), reference))
+
+# %% [markdown]
+# A
 # difference of a percent or more is none of rounding. A wrong wheel fails outright; what this check finds is a layer
 # that silently does something else, such as a stand-in.
 #
