@@ -904,8 +904,7 @@ torch.nn.init.constant_(layer.A_log, 9)
 print("without memory ", largest(layer(x).detach(), reference))
 
 # %% [markdown]
-# A
-# difference of a percent or more is none of rounding. A wrong wheel fails outright; what this check finds is a layer
+# A difference of a percent or more is none of rounding. A wrong wheel fails outright; what this check finds is a layer
 # that silently does something else, such as a stand-in.
 #
 # And three errors that a *good* install still gives, because of the call: a convolution wider than 4, a tensor on the
