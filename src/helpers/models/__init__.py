@@ -5,9 +5,10 @@ Arrays in, arrays out; plain torch on any device. Nothing here reads a file or k
 
 from helpers.models.bimamba2 import BiMamba2
 from helpers.models.detector import SeizureDetector, parameters_by_stage
+from helpers.models.gated_norm import GatedRMSNorm
 from helpers.models.inference import FusedDetector, fuse_for_inference
 from helpers.models.mamba import Mamba
-from helpers.models.mamba2 import GatedRMSNorm, Mamba2
+from helpers.models.mamba2 import Mamba2
 from helpers.models.rescnn import ResCNN
 from helpers.models.selective_scan import selective_scan, selective_scan_recurrence
 from helpers.models.ssd import ssd_chunked, ssd_recurrence

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.models.causal_conv import causal_conv
+from helpers.models.gated_norm import GatedRMSNorm
 from helpers.models.linear import Linear
 from helpers.models.ssd import ssd_chunked
 
-__all__ = ["GatedRMSNorm", "Mamba2"]
+__all__ = ["Mamba2"]
 
 
 class Mamba2(nn.Module):
@@ -80,7 +82,7 @@ class Mamba2(nn.Module):
             raise ValueError(f"input has shape {tuple(u.shape)}; expected (batch, length, {self.d_model})")
         d_BC = self.ngroups * self.d_state
         z, xBC, dt = self.in_proj(u).split([self.d_inner, self.d_inner + 2 * d_BC, self.nheads], dim=-1)
-        xBC = F.silu(_causal_conv(xBC, self.conv1d.weight, self.conv1d.bias))
+        xBC = F.silu(causal_conv(xBC, self.conv1d.weight, self.conv1d.bias))
         x, B, C = xBC.split([self.d_inner, d_BC, d_BC], dim=-1)
         y = ssd_chunked(
             x.unflatten(-1, (self.nheads, self.headdim)),  # (batch, length, heads, headdim)
@@ -92,40 +94,3 @@ class Mamba2(nn.Module):
             chunk_size=self.chunk_size,
         )
         return self.out_proj(self.norm(y.flatten(-2), z))
-
-
-class GatedRMSNorm(nn.Module):
-    """Root-mean-square norm of y · SiLU(z), a group of channels at a time; the gate comes before the norm.
-
-    Parameters
-    ----------
-    width : int
-        Channels.
-    groups : int
-        Groups that are normalized each by itself.
-    eps : float
-        Added to the mean square.
-    """
-
-    def __init__(self, width, groups=1, eps=1e-5):
-        super().__init__()
-        self.groups, self.eps = groups, eps
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, y, z):
-        """y and z (..., width) to (..., width)."""
-        gated = (y * F.silu(z)).unflatten(-1, (self.groups, -1))
-        mean_square = torch.linalg.vector_norm(gated, dim=-1, keepdim=True).square() / gated.shape[-1]
-        normed = (gated * torch.rsqrt(mean_square + self.eps)).flatten(-2)
-        return normed if self.weight is None else normed * self.weight
-
-
-def _causal_conv(x, weight, bias):
-    """Depthwise causal convolution, channels last: (batch, length, channels) to the same shape.
-
-    As a convolution over an image of height 1 in channels-last memory, so that nothing is transposed on the way.
-    """
-    image = F.pad(x, (0, 0, weight.shape[-1] - 1, 0)).transpose(1, 2)[
-        :, :, None
-    ]  # (batch, channels, 1, d_conv-1+length)
-    return F.conv2d(image, weight[:, :, None], bias, groups=weight.shape[0])[:, :, 0].transpose(1, 2)
