@@ -1,0 +1,177 @@
+"""Cost of a layer against the length of its input: one Transformer layer and one bidirectional Mamba-2 layer.
+
+Forward and backward, at a number of steps that stays the same, so that a layer whose cost is linear in the length shows
+a flat line. It times layers alone: no data, no optimizer, no accuracy.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import torch
+from torch import nn
+
+from helpers.models import BiMamba2
+
+__all__ = ["LengthCost", "crossover", "measure_length"]
+
+LAYERS = ("Transformer", "Bi-Mamba-2")
+
+
+@dataclass(frozen=True)
+class LengthCost:
+    """What one layer costs at one length, forward and backward.
+
+    Attributes
+    ----------
+    layer : str
+        "Transformer" or "Bi-Mamba-2".
+    length, batch : int
+        Steps of one sequence, and sequences.
+    ms, low, high : float or None
+        Median, smallest and largest time of the repeats; None where it was left out.
+    first_s : float or None
+        Time of the first call at this length, not counted above: a fresh process compiles and tunes kernels in it.
+    peak_mib : float or None
+        Largest GPU memory during the repeats, weights included; None on a CPU.
+    expected_s : float or None
+        Where it was left out: how long one call would have taken, after the length before it.
+    """
+
+    layer: str
+    length: int
+    batch: int
+    ms: float | None = None
+    low: float | None = None
+    high: float | None = None
+    first_s: float | None = None
+    peak_mib: float | None = None
+    expected_s: float | None = None
+
+    @property
+    def ns_per_step(self):
+        """Median time divided by all steps of the batch, ns; None where it was left out."""
+        return None if self.ms is None else self.ms * 1e6 / (self.length * self.batch)
+
+
+def measure_length(lengths, steps, d_model=512, device=None, repeats=10, limit_s=10.0):
+    """Time both layers at each length, forward and backward.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Increasing.
+    steps : int
+        In a batch: ``steps // length`` sequences, at least one.
+    d_model : int
+        Width; a multiple of 64, the width of one head of either layer. The Transformer layer is torch's, with a
+        feedforward width of 4 d_model and no mask; `BiMamba2` has d_state 16. Neither has dropout.
+    device : str, optional
+        Default: "cuda" where there is one, else "cpu". On a GPU it computes under bfloat16 autocast.
+    repeats : int
+        Timed calls at each length, after two that are not counted. A length at which these would take longer than
+        `limit_s` gets fewer, at least two.
+    limit_s : float
+        A layer is left out at a length where a single call is expected to take longer. Expected is growth with the
+        square of the length for the Transformer, with the length for Mamba-2.
+
+    Returns
+    -------
+    list of LengthCost
+        Both layers at every length, in the order of `lengths`.
+
+    Raises
+    ------
+    ValueError
+        If the lengths do not increase, or `d_model` is no multiple of 64.
+    """
+    if not lengths or list(lengths) != sorted(set(lengths)) or lengths[0] < 1:
+        raise ValueError(f"lengths are {lengths!r}; expected increasing positive numbers of steps, at least one")
+    if d_model % 64 or d_model < 64:
+        raise ValueError(f"d_model is {d_model}; expected a multiple of 64, the width of one head")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    costs = [cost for name in LAYERS for cost in _by_length(name, lengths, steps, d_model, device, repeats, limit_s)]
+    return sorted(costs, key=lambda cost: (cost.length, LAYERS.index(cost.layer)))
+
+
+def crossover(costs):
+    """Length from which Mamba-2 is the faster one, interpolated in logarithms between two measured lengths.
+
+    Parameters
+    ----------
+    costs : list of LengthCost
+        As from `measure_length`.
+
+    Returns
+    -------
+    float or None
+        None if one of the two is faster at every length that was measured of both.
+    """
+    ratios = {}  # length: time of Mamba-2 / time of the Transformer, as logarithm
+    for cost in costs:
+        if cost.ms is not None:
+            sign = 1 if cost.layer == "Bi-Mamba-2" else -1
+            ratios.setdefault(cost.length, []).append(sign * math.log(cost.ns_per_step))
+    both = sorted((length, sum(pair)) for length, pair in ratios.items() if len(pair) == 2)
+    for (short, before), (long, after) in pairwise(both):
+        if before > 0 >= after:
+            return short * (long / short) ** (before / (before - after))
+    return None
+
+
+def _by_length(name, lengths, steps, d_model, device, repeats, limit_s):
+    """One layer over all lengths; afterwards its memory is free again."""
+    torch.manual_seed(0)
+    layer = _build(name, d_model).to(device)
+    costs, last = [], None
+    for length in lengths:
+        batch = max(1, steps // length)
+        if last is not None:
+            growth = length / last.length
+            work = growth**2 if name == "Transformer" else growth
+            expected = last.ms / 1e3 * work * batch / last.batch
+            if expected > limit_s:
+                costs.append(LengthCost(name, length, batch, expected_s=expected))
+                continue
+        last = _measure(name, layer, length, batch, d_model, device, repeats, limit_s)
+        costs.append(last)
+    return costs
+
+
+def _build(name, d_model):
+    if name == "Transformer":
+        return nn.TransformerEncoderLayer(d_model, d_model // 64, 4 * d_model, dropout=0.0, batch_first=True)
+    return BiMamba2(d_model, dropout=0.0, d_state=16)
+
+
+def _measure(name, layer, length, batch, d_model, device, repeats, limit_s):
+    x = torch.randn(batch, length, d_model, device=device, requires_grad=True)
+    gradient = torch.randn_like(x)  # of the output; that of a sum would vanish in the last LayerNorm
+    first, second = _seconds(layer, x, gradient), _seconds(layer, x, gradient)
+    repeats = max(2, min(repeats, int(limit_s / second)))
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    times = [_seconds(layer, x, gradient) * 1e3 for _ in range(repeats)]
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
+    return LengthCost(name, length, batch, median(times), min(times), max(times), first, peak)
+
+
+def _seconds(layer, x, gradient):
+    """Time of one forward and backward pass. The gradients are dropped before the clock starts."""
+    layer.zero_grad(set_to_none=True)
+    x.grad = None
+    if x.device.type != "cuda":
+        began = time.perf_counter()
+        layer(x).backward(gradient)
+        return time.perf_counter() - began
+    began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    began.record()
+    with torch.autocast("cuda", torch.bfloat16):
+        y = layer(x)
+    y.backward(gradient.to(y.dtype))
+    ended.record()
+    torch.cuda.synchronize()
+    return began.elapsed_time(ended) / 1e3  # event times are in ms
