@@ -13,8 +13,10 @@ from helpers.models.rescnn import ResCNN
 from helpers.models.selective_scan import selective_scan, selective_scan_recurrence
 from helpers.models.ssd import ssd_chunked, ssd_recurrence
 from helpers.models.unet import Decoder, Encoder
+from helpers.models.vmamba import SS2D, VSSBlock
 
 __all__ = [
+    "SS2D",
     "BiMamba2",
     "Decoder",
     "Encoder",
@@ -24,6 +26,7 @@ __all__ = [
     "Mamba2",
     "ResCNN",
     "SeizureDetector",
+    "VSSBlock",
     "fuse_for_inference",
     "parameters_by_stage",
     "selective_scan",
