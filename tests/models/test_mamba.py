@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.environment import Lab
 from helpers.environment.artifacts import ArtifactError, unpacked, wheelhouse
 from helpers.models import Mamba, selective_scan_recurrence
-from helpers.models.mamba import _mamba_inner
+from helpers.models.official import official_module
 
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # rounding only, values of order 1
@@ -289,10 +289,10 @@ def packages(monkeypatch, tmp_path):
                 (tmp_path / name / "__init__.py").write_text("")
                 (tmp_path / name / "ops" / "selective_scan_interface.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
-        _mamba_inner.cache_clear()
+        official_module.cache_clear()
 
     yield write
-    _mamba_inner.cache_clear()
+    official_module.cache_clear()
     for name in [*sys.modules]:
         if name.partition(".")[0] in ("mamba_ssm", "causal_conv1d"):
             del sys.modules[name]  # monkeypatch puts back what was there before

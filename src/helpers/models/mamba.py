@@ -6,21 +6,16 @@ GPU it can use its fused kernels instead. There is no step-by-step decoding: rec
 """
 
 import math
-import warnings
-from functools import lru_cache
-from importlib import import_module
-from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from helpers.models.linear import Linear
+from helpers.models.official import BACKENDS, backend_in_force, input_obstacle, official_module
 from helpers.models.selective_scan import selective_scan
 
 __all__ = ["Mamba"]
-
-_BACKENDS = ("auto", "torch", "mamba_ssm")
 
 
 class Mamba(nn.Module):
@@ -59,8 +54,8 @@ class Mamba(nn.Module):
 
     def __init__(self, d_model, d_state=16, d_conv=4, expand=2, dt_rank="auto", backend="auto"):
         super().__init__()
-        if backend not in _BACKENDS:
-            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(_BACKENDS)}")
+        if backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
         if dt_rank != "auto" and not (isinstance(dt_rank, int) and dt_rank > 0):
             raise ValueError(f"dt_rank is {dt_rank!r}; expected a positive whole number or 'auto'")
         self.d_model, self.d_state, self.d_conv, self.expand, self.backend = d_model, d_state, d_conv, expand, backend
@@ -107,23 +102,14 @@ class Mamba(nn.Module):
         RuntimeError
             If `backend` is "mamba_ssm" and that cannot be.
         """
-        if self.backend == "torch":
-            return "torch"
-        obstacle = self._obstacle(u)
-        if obstacle and self.backend == "mamba_ssm":
-            raise RuntimeError(f"backend 'mamba_ssm': {obstacle}, or take backend='torch', which is the same function")
-        return "torch" if obstacle else "mamba_ssm"
+        return backend_in_force(self.backend, lambda: self._obstacle(u))
 
     def _obstacle(self, u):
-        if u.device.type != "cuda":
-            return f"the input is on {u.device.type}, expected cuda. Move input and module to a GPU"
-        if u.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            return f"the input is {u.dtype}, expected float32, float16 or bfloat16. Convert input and module"
-        if not 2 <= self.d_conv <= 4:
-            return f"d_conv is {self.d_conv}, expected 2 to 4. Build the block with such a d_conv"
+        if found := input_obstacle(u, self.d_conv):
+            return found
         if self.d_state > 256:
             return f"d_state is {self.d_state}, expected at most 256. Build the block with such a d_state"
-        return _mamba_inner()[1]
+        return official_module("selective_scan_interface")[1]
 
     def _by_torch(self, u):
         x, z = self.in_proj(u).chunk(2, dim=-1)  # (batch, length, d_inner) each
@@ -136,9 +122,9 @@ class Mamba(nn.Module):
         return self.out_proj(y)
 
     def _by_kernel(self, u):
-        kernel, _ = _mamba_inner()
+        module, _ = official_module("selective_scan_interface")
         xz = (self.in_proj.weight @ u.flatten(0, 1).mT).unflatten(1, u.shape[:2]).transpose(0, 1)
-        return kernel(  # xz: (batch, 2 d_inner, length), time last in memory
+        return module.mamba_inner_fn(  # xz: (batch, 2 d_inner, length), time last in memory
             xz,
             self.conv1d.weight,
             self.conv1d.bias,
@@ -151,22 +137,3 @@ class Mamba(nn.Module):
             delta_bias=self.dt_proj.bias.float(),
             delta_softplus=True,
         )
-
-
-@lru_cache(maxsize=1)
-def _mamba_inner():
-    """Return mamba_ssm's fused block and None, or None and what stands in its way."""
-    try:
-        for name in ("mamba_ssm", "causal_conv1d"):
-            if find_spec(name) is None:
-                return None, f"{name} is not installed. Install it as `workbook plan` says"
-        interface = import_module("mamba_ssm.ops.selective_scan_interface")
-        if interface.causal_conv1d_fn is None:  # mamba_ssm drops the error that it got
-            raise ImportError("it cannot use the causal_conv1d that is installed")
-        if not hasattr(interface.selective_scan_cuda, "fwd"):
-            raise ImportError("it was built without its CUDA kernels")
-    except Exception as error:  # a broken extension can raise anything
-        found = f"mamba_ssm is installed but unusable ({type(error).__name__}: {error})"
-        warnings.warn(f"{found}; backend='auto' computes in torch. See `workbook doctor`.", stacklevel=2)
-        return None, f"{found}. See `workbook doctor`"
-    return interface.mamba_inner_fn, None
