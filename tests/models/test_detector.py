@@ -1,10 +1,19 @@
 """The detector: its parameters counted stage by stage, its shapes, and its faster copy."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
-from helpers.models import BiMamba2, ResCNN, SeizureDetector, fuse_for_inference, parameters_by_stage
+from helpers.models import (
+    GatedRMSNorm,
+    ResCNN,
+    SeizureDetector,
+    StandInWarning,
+    fuse_for_inference,
+    parameters_by_stage,
+)
 
 
 def count(module):
@@ -74,20 +83,34 @@ def test_shapes_through_the_reference(detector):
     ]
 
 
-def small():
-    """Every part of the detector, small, with batch-norm statistics that are not 0 and 1."""
+@pytest.mark.parametrize(
+    ("options", "total"),
+    [
+        ({"backend": "conv1d"}, 13_397_799),  # the 12 blocks are 12 x 3,072
+        ({"mixing": "sum"}, 32_606_439 - 6 * 524_800),  # no map joins the directions
+        ({"mixing": "shared"}, 10_205_991 + 6 * (1_648_176 + 1_024)),  # one Hydra block and a norm
+        ({"mamba_layers": 0}, 10_205_991),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::helpers.models.StandInWarning")
+def test_variants_have_their_count(options, total):
+    with torch.device("meta"):
+        assert parameters_by_stage(SeizureDetector(**options))["total"] == total
+
+
+def small(**options):
+    """Every part of the detector, small, with norms and batch-norm statistics that are not 0 and 1."""
     torch.manual_seed(5)
-    model = SeizureDetector(n_channels=3, widths=(32, 64), rescnn_blocks=2, mamba_layers=2, d_state=5)
+    options = {"n_channels": 3, "widths": (32, 64), "rescnn_blocks": 2, "mamba_layers": 2, "d_state": 5, **options}
+    model = SeizureDetector(**options)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d):
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
-        if isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
+        if isinstance(module, (nn.BatchNorm1d, nn.LayerNorm, nn.RMSNorm, GatedRMSNorm)):
             nn.init.uniform_(module.weight, 0.5, 1.5)
+        if isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
             nn.init.normal_(module.bias)
-        if isinstance(module, BiMamba2):
-            nn.init.uniform_(module.forward_ssm.norm.weight, 0.5, 1.5)
-            nn.init.uniform_(module.backward_ssm.norm.weight, 0.5, 1.5)
     return model
 
 
@@ -107,16 +130,61 @@ def test_gradients_reach_every_parameter():
     assert [name for name in dead if not name.endswith("bias")] == []
 
 
-def test_fused_copy_computes_the_same():
-    model = small().eval().double()
+@pytest.mark.parametrize("mixing", ["concat", "sum", "shared"])
+@pytest.mark.parametrize("backend", ["auto", "conv1d"])
+@pytest.mark.filterwarnings("ignore::helpers.models.StandInWarning")
+def test_fused_copy_computes_the_same(mixing, backend):
+    model = small(mixing=mixing, backend=backend).eval().double()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     eeg = torch.randn(2, 3, 212, dtype=torch.float64)
     fused = fuse_for_inference(model)
     torch.testing.assert_close(fused(eeg), model(eeg), rtol=1e-9, atol=1e-9)
     kinds = [type(module) for module in fused.modules()]
     assert nn.BatchNorm1d not in kinds
-    assert count(fused) < count(model)
+    assert fused.backend_for(eeg) == model.backend_for(eeg) == ("torch" if backend == "auto" else "conv1d")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("mixing", ["concat", "sum", "shared"])
+def test_fused_copy_has_fewer_parameters(mixing):
+    model = small(mixing=mixing).eval()
+    assert count(fuse_for_inference(model)) < count(model)
+
+
+@pytest.mark.parametrize("options", [{}, {"mixing": "shared", "d_state": 9, "chunk_size": 7}, {"backend": "torch"}])
+def test_config_builds_the_same_detector(options):
+    model = small(**options).eval()
+    again = SeizureDetector(**json.loads(json.dumps(model.config))).eval()
+    again.load_state_dict(model.state_dict(), strict=True)
+    eeg = torch.randn(2, 3, 64)
+    assert torch.equal(again(eeg), model(eeg))
+    assert again.config == model.config
+    changed = {key: model.config[key] for key in options}
+    assert changed == options
+
+
+def test_config_records_a_stand_in_that_the_environment_asked_for(monkeypatch):
+    monkeypatch.setenv("SEIZURE_MAMBA_FORCE_FALLBACK", "1")
+    with pytest.warns(StandInWarning):
+        model = small()
+    assert model.config["backend"] == model.backend_for(torch.randn(1, 3, 64)) == "conv1d"
+    monkeypatch.delenv("SEIZURE_MAMBA_FORCE_FALLBACK")
+    with pytest.warns(StandInWarning):
+        SeizureDetector(**model.config).load_state_dict(model.state_dict(), strict=True)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        small().load_state_dict(model.state_dict(), strict=True)
+    assert small(backend="torch").config["backend"] == "torch"
+
+
+def test_a_named_kernel_that_cannot_be_is_an_error():
+    model, eeg = small(backend="mamba_ssm"), torch.randn(1, 3, 64)
+    for ask in (model, model.backend_for, fuse_for_inference(model.eval())):
+        with pytest.raises(RuntimeError, match="backend 'mamba_ssm': the input is on cpu, expected cuda"):
+            ask(eeg)
+
+
+def test_a_detector_without_layers_is_computed_by_torch():
+    assert small(mamba_layers=0).backend_for(torch.randn(1, 3, 64)) == "torch"
 
 
 def test_fusing_a_training_model_is_refused():

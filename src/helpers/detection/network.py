@@ -1,7 +1,7 @@
 """The network: the recording in 60 s windows through `SeizureDetector`, stitched to one probability a second.
 
 Without weights it runs with random ones and says *untrained* wherever it is named: then it shows that everything works
-and detects nothing.
+and detects nothing. Where the Conv1d stand-in runs in the place of Mamba-2, the name says that.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from helpers.detection.result import Detection
-from helpers.eeg import SFREQ, WINDOW, RecordingError, preprocess, recording_name, window_starts, windows
+from helpers.eeg import CANONICAL, SFREQ, WINDOW, RecordingError, preprocess, recording_name, window_starts, windows
 from helpers.environment import keep_freed_memory
 from helpers.models import SeizureDetector, fuse_for_inference
 from helpers.scoring import events_from_scores, mean_by_second, stitch
@@ -43,8 +43,9 @@ def load_detector(weights=None, seed=0):
     Parameters
     ----------
     weights : str or Path, optional
-        A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"``. Loading runs no pickled
-        code.
+        A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"`` and, under ``"config"``, the
+        options of the `SeizureDetector` that it belongs to. Without a config it is the reference's. Loading runs no
+        pickled code.
     seed : int
         Of the random weights, where none are given.
 
@@ -52,18 +53,19 @@ def load_detector(weights=None, seed=0):
     -------
     model : SeizureDetector
     name : str
-        Names the weights by file and hash, or calls them untrained.
+        Names what runs in the layers, and the weights by file and hash, or calls them untrained.
 
     Raises
     ------
     WeightsError
-        If the file is missing, is no file of weights, its names and shapes do not fit, or it holds NaN.
+        If the file is missing, is no file of weights, its config cannot be built, its names and shapes do not fit, or
+        it holds NaN.
     """
     if weights is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SeizureDetector()
-        return model.eval(), f"network (Bi-Mamba-2, UNTRAINED random weights, seed {seed})"
+        return model.eval(), f"network ({_layers(model)}, UNTRAINED random weights, seed {seed})"
     weights = Path(weights)
     if not weights.is_file():
         raise WeightsError(f"{weights}: no such file. Expected weights saved by torch.save(model.state_dict(), …).")
@@ -77,12 +79,25 @@ def load_detector(weights=None, seed=0):
             f"{weights}: no file of weights ({reason}). Expected tensors saved by "
             "torch.save(model.state_dict(), …); anything else in the file is refused."
         ) from fault
-    model = SeizureDetector()
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    config = {}
+    if isinstance(state, dict) and "state_dict" in state:
+        config, state = state.get("config", {}), state["state_dict"]
+    try:
+        model = SeizureDetector(**config)
+    except Exception as fault:  # whatever stands in the file, torch or python may stumble over it
+        raise WeightsError(
+            f"{weights}: its config builds no detector ({_first_lines(fault)}). Expected a SeizureDetector.config."
+        ) from fault
+    if model.n_channels != len(CANONICAL):
+        raise WeightsError(
+            f"{weights}: a detector of {model.n_channels} channels; recordings have {len(CANONICAL)} here."
+        )
     try:
         model.load_state_dict(state, strict=True)
     except (RuntimeError, TypeError, AttributeError) as fault:
-        raise WeightsError(f"{weights}: the weights do not fit the detector. {_first_lines(fault)}") from fault
+        raise WeightsError(
+            f"{weights}: the weights do not fit the detector ({_layers(model)}). {_first_lines(fault)}"
+        ) from fault
     broken = [name for name, tensor in model.state_dict().items() if not tensor.isfinite().all()]
     if broken:
         raise WeightsError(
@@ -91,7 +106,7 @@ def load_detector(weights=None, seed=0):
             "use an earlier checkpoint."
         )
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return model.eval(), f"network (Bi-Mamba-2, weights {weights.name}, sha256 {digest[:12]})"
+    return model.eval(), f"network ({_layers(model)}, weights {weights.name}, sha256 {digest[:12]})"
 
 
 def detect_by_network(raw, weights=None, device=None, progress=None):
@@ -133,6 +148,10 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
     with torch.random.fork_rng(devices=[]):  # the layers' first weights are drawn, then replaced
         model, name = load_detector(weights)
         model = fuse_for_inference(model).to(device)
+    try:
+        model.backend_for(torch.empty(1, len(CANONICAL), WINDOW, device=device))
+    except RuntimeError as fault:
+        raise WeightsError(f"{weights}: its config asks for what cannot be here. {_first_lines(fault)}") from fault
     if device == "cpu":
         keep_freed_memory()
     probabilities = []
@@ -155,6 +174,11 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
         duration=duration,
         start=raw.info["meas_date"],
     )
+
+
+def _layers(model):
+    """What runs in the layers, in words; a result carries it."""
+    return "Conv1d stand-in, NO Mamba-2" if model.config["backend"] == "conv1d" else "Bi-Mamba-2"
 
 
 def _first_lines(fault, count=4):

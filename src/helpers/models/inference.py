@@ -1,10 +1,10 @@
 """The detector as a copy that computes the same function with fewer operations, for when it is only read from.
 
 Three identities, applied to a copy: a batch norm in evaluation is a scale and a shift, so it goes into the convolution
-before it; linear maps in a row are one, so each direction's norm weight and output projection go into the map that
-joins the directions, and the head into the decoder's last map; a convolution in time is one over an image of height 1,
-which in channels-last memory is the order that the Mamba-2 layers read, so nothing is transposed on the way. Outputs
-agree up to rounding.
+before it; linear maps in a row are one, so each direction's norm weight and output projection go into the map (or the
+sum) that joins the directions, and the head into the decoder's last map; a convolution in time is one over an image of
+height 1, which in channels-last memory is the order that the Mamba-2 layers read, so nothing is transposed on the way.
+Outputs agree up to rounding.
 """
 
 import copy
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from helpers.models.bimamba2 import BiMamba2
-from helpers.models.detector import check_window
+from helpers.models.detector import check_window, layers_backend
 from helpers.models.linear import Linear
 
 __all__ = ["FusedDetector", "fuse_for_inference"]
@@ -27,7 +27,7 @@ def fuse_for_inference(model):
     Parameters
     ----------
     model : SeizureDetector
-        In evaluation mode; it is left as it is.
+        With any mixing and backend, in evaluation mode; it is left as it is.
 
     Returns
     -------
@@ -70,6 +70,10 @@ class FusedDetector(nn.Module):
         x = self.mamba(x[:, :, 0].transpose(1, 2)).transpose(1, 2)[:, :, None]
         return self.decoder(x, skips)[:, 0, 0]  # (batch, length)
 
+    def backend_for(self, eeg):
+        """Which backend computes the layers for the input `eeg`; as `SeizureDetector.backend_for`."""
+        return layers_backend(self.mamba, eeg, self.stride)
+
 
 def _fold_batch_norms(sequence):
     for index, (conv, norm) in enumerate(pairwise(sequence)):
@@ -78,10 +82,15 @@ def _fold_batch_norms(sequence):
 
 
 def _join_projections(layer):
+    if layer.backend == "conv1d" or layer.mixing == "shared":
+        return  # the stand-in has no projections; one shared block has nothing to join its own with
     directions = (layer.forward_ssm, layer.backward_ssm)
-    halves = layer.mix.weight.detach().chunk(2, dim=1)  # (d_model, d_model) for each direction
-    joined = [half @ (ssm.out_proj.weight * ssm.norm.weight) for half, ssm in zip(halves, directions, strict=True)]
-    layer.mix = _with_weights(Linear, torch.cat(joined, dim=1), layer.mix.bias)  # (d_model, 2 d_inner)
+    joined = [ssm.out_proj.weight * ssm.norm.weight for ssm in directions]  # (d_model, d_inner) each
+    bias = None
+    if layer.mixing == "concat":
+        halves, bias = layer.mix.weight.chunk(2, dim=1), layer.mix.bias  # (d_model, d_model) for each direction
+        joined = [half @ weight for half, weight in zip(halves, joined, strict=True)]
+    layer.mix, layer.mixing = _with_weights(Linear, torch.cat(joined, dim=1), bias), "concat"  # (d_model, 2 d_inner)
     for ssm in directions:
         ssm.out_proj, ssm.norm.weight = nn.Identity(), None
 
@@ -108,7 +117,8 @@ def _turn_into_images(module):
             _turn_into_images(child)
 
 
-def _with_weights(kind, weight, bias, **options):
+def _with_weights(kind, weight, bias=None, **options):
     layer = kind(weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype, **options)
-    layer.weight, layer.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+    layer.weight = nn.Parameter(weight.detach())
+    layer.bias = None if bias is None else nn.Parameter(bias.detach())
     return layer
