@@ -41,8 +41,8 @@ def index(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("PIP_INDEX_URL", f"http://reader:secret@127.0.0.1:{server.server_port}/")
         monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
-        table = {"sdist": {NAME: hashlib.sha256(archive()).hexdigest()}, "wheels": {"tools": []}}
-        monkeypatch.setattr(artifacts, "_table", lambda: table)
+        pinned = {"sdist": {NAME: hashlib.sha256(archive()).hexdigest()}, "wheels": {"tools": []}}
+        monkeypatch.setattr(artifacts, "table", lambda _: pinned)
         artifacts._index.cache_clear()
         yield folder
         server.shutdown()

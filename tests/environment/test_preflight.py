@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import environment
 from helpers.environment import Gpu, Host, main, preflight, render
 
 EXTRAS = {
@@ -542,11 +543,44 @@ def test_color_only_on_a_terminal_without_no_color(no_color, colored):
 FORBIDDEN = "torch numpy scipy mne h5py matplotlib timescoring typer rich edfio jupytext nbclient ipywidgets"
 
 
-@pytest.mark.parametrize("action", ["", "helpers.environment.render(helpers.environment.preflight())"])
-def test_nothing_heavy_is_imported(action):
-    code = f"import sys, helpers.environment\n{action}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    loaded = set(done.stdout.split())
+def loaded_by(code):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_nothing_heavy_is_imported():
+    loaded = loaded_by("import helpers.environment\nhelpers.environment.render(helpers.environment.preflight())")
     assert "helpers.environment.report" in loaded
     assert not loaded & set(FORBIDDEN.split())
     assert {name for name in loaded if re.match(r"helpers\.(?!environment)", name)} == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "modules"),
+    [
+        ("import helpers.environment", set()),
+        ("from helpers.environment import cache_folder, keep_freed_memory", {"memory", "probe"}),
+        (
+            "from helpers.environment import Lab, fetch_artifacts",
+            {"artifacts", "catalogue", "compiling", "labs", "probe"},
+        ),
+    ],
+)
+def test_an_import_loads_what_it_names_and_no_network(code, modules):
+    loaded = loaded_by(code)
+    assert {name.partition("environment.")[2] for name in loaded if name.startswith("helpers.environment.")} == modules
+    assert not loaded & {"urllib.request", "http.client", "ssl", "email"}  # together they took 40 ms of each import
+
+
+def test_every_public_name_is_there():
+    assert set(environment.__all__) <= set(dir(environment))
+    for name in environment.__all__:
+        assert getattr(environment, name).__module__.startswith("helpers.environment."), name
+    with pytest.raises(AttributeError, match=r"module 'helpers.environment' has no attribute 'preflights'"):
+        environment.preflights  # noqa: B018

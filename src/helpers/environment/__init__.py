@@ -2,55 +2,38 @@
 
 This package has to run where nothing else does, so it imports the standard library and the base dependencies only, on
 Python 3.10 or later. It looks at other packages through their metadata, their files, or a subprocess with a time
-limit; it never imports them, and it installs and repairs nothing outside the throwaway folder of a lab.
+limit; it never imports them, and it installs and repairs nothing outside the throwaway folder of a lab. Importing the
+package loads nothing: a name brings its module when it is first used.
 """
 
-from helpers.environment.answer import render_explanation
-from helpers.environment.artifacts import ArtifactError, fetch_artifacts, sdist, unpacked, wheelhouse
-from helpers.environment.command import main
-from helpers.environment.compiling import compile_command, torch_folder
-from helpers.environment.diagnosis import Cause, Explanation, explain
-from helpers.environment.elf import ElfError, Extension, Search, predict, read_extension
-from helpers.environment.examination import Examination, diagnose
-from helpers.environment.labs import Lab, LabError, expect_error
-from helpers.environment.memory import keep_freed_memory
-from helpers.environment.packages import Package, Torch
-from helpers.environment.probe import Gpu, Host, Machine, cache_folder
-from helpers.environment.report import Report, Verdict, preflight
-from helpers.environment.screen import render
+from importlib import import_module
 
-__all__ = [
-    "ArtifactError",
-    "Cause",
-    "ElfError",
-    "Examination",
-    "Explanation",
-    "Extension",
-    "Gpu",
-    "Host",
-    "Lab",
-    "LabError",
-    "Machine",
-    "Package",
-    "Report",
-    "Search",
-    "Torch",
-    "Verdict",
-    "cache_folder",
-    "compile_command",
-    "diagnose",
-    "expect_error",
-    "explain",
-    "fetch_artifacts",
-    "keep_freed_memory",
-    "main",
-    "predict",
-    "preflight",
-    "read_extension",
-    "render",
-    "render_explanation",
-    "sdist",
-    "torch_folder",
-    "unpacked",
-    "wheelhouse",
-]
+_MODULES = {
+    "answer": ("render_explanation",),
+    "artifacts": ("ArtifactError", "fetch_artifacts", "sdist", "unpacked", "wheelhouse"),
+    "command": ("main",),
+    "compiling": ("compile_command", "torch_folder"),
+    "diagnosis": ("Cause", "Explanation", "explain"),
+    "elf": ("ElfError", "Extension", "Search", "predict", "read_extension"),
+    "examination": ("Examination", "diagnose"),
+    "labs": ("Lab", "LabError", "expect_error"),
+    "memory": ("keep_freed_memory",),
+    "packages": ("Package", "Torch"),
+    "probe": ("Gpu", "Host", "Machine", "cache_folder"),
+    "report": ("Report", "Verdict", "preflight"),
+    "screen": ("render",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -14,16 +14,15 @@ import re
 import subprocess
 import sys
 import tarfile
-import urllib.request
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from helpers.environment.catalogue import table
 from helpers.environment.probe import cache_folder
 
 __all__ = ["ArtifactError", "fetch_artifacts", "sdist", "unpacked", "wheelhouse"]
@@ -56,7 +55,7 @@ def sdist(name: str, version: str) -> Path:
         Where the release is not pinned, or cannot be fetched.
     """
     archive = f"{name.replace('-', '_')}-{version}.tar.gz"
-    pinned = _table()["sdist"]
+    pinned = table("artifacts.toml")["sdist"]
     if archive not in pinned:
         raise ArtifactError(f"{archive} is not pinned, expected one of {', '.join(pinned)}. Take one of these.")
     path = _folder() / archive
@@ -117,7 +116,8 @@ def fetch_artifacts(progress: Callable[[int, int], None] | None = None) -> None:
     ArtifactError
         At the first one that cannot be had; those before it stay.
     """
-    archives, groups = list(_table()["sdist"]), list(_table()["wheels"])
+    pinned = table("artifacts.toml")
+    archives, groups = list(pinned["sdist"]), list(pinned["wheels"])
     for done, item in enumerate(archives + groups, start=1):
         if item in groups:
             wheelhouse(item)
@@ -129,21 +129,12 @@ def fetch_artifacts(progress: Callable[[int, int], None] | None = None) -> None:
 
 
 def _wheels(group: str) -> list[Requirement]:
-    wanted = [Requirement(line) for line in _table()["wheels"][group]]
+    wanted = [Requirement(line) for line in table("artifacts.toml")["wheels"][group]]
     return [item for item in wanted if item.marker is None or item.marker.evaluate()]
 
 
 def _folder() -> Path:
     return cache_folder() / "labs"
-
-
-@lru_cache(maxsize=1)
-def _table() -> dict:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(files("helpers.environment.catalogue").joinpath("artifacts.toml").read_text(encoding="utf-8"))
 
 
 def _is_whole(path: Path, digest: str) -> bool:
@@ -188,6 +179,8 @@ def _index() -> str:
 
 
 def _read(address: str, accept: str = "*/*") -> tuple[bytes, str]:
+    import urllib.request  # here: it loads ssl and email, which only a fetch needs
+
     parts = urlsplit(address)
     headers = {"Accept": accept, "User-Agent": "bimamba-eeg-workbook"}
     if parts.username:

@@ -13,11 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.environment.answer import render_explanation
-from helpers.environment.diagnosis import explain
-from helpers.environment.report import preflight
-from helpers.environment.screen import render
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -94,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
+    from helpers.environment.report import preflight  # here, as below: no command needs what another one imports
+    from helpers.environment.screen import render
+
     report = preflight()
     if arguments.json:
         print(json.dumps(report.to_dict(), indent=2))
@@ -103,6 +101,9 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from helpers.environment.answer import render_explanation
+    from helpers.environment.diagnosis import explain
+
     try:
         if arguments.file == "-":
             if sys.stdin.isatty():
@@ -123,7 +124,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from helpers.environment.doctor import DoctorError, examine  # here: the other commands need no reader of ELF files
+    from helpers.environment.doctor import DoctorError, examine
     from helpers.environment.doctor_screen import render_checkup
 
     def progress(text: str) -> None:
@@ -142,7 +143,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from helpers.environment.plan import TargetError, find_target, plan  # here: the other commands need no releases
+    from helpers.environment.plan import TargetError, find_target, plan
 
     given = {name: getattr(arguments, name) for name in ("torch", "cuda", "abi", "python", "platform", "gpu")}
     try:

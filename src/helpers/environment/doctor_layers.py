@@ -12,9 +12,10 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from helpers.environment.catalogue import table
 from helpers.environment.catalogue.releases import PACKAGES, contract_kept, contracts, pairs, releases
 from helpers.environment.doctor_result import Layer
-from helpers.environment.doctor_target import Target, parsed, table
+from helpers.environment.doctor_target import Target, parsed
 from helpers.environment.elf import ElfError, predict, read_extension
 from helpers.environment.plan_target import NO_GPU, TargetError, find_target
 from helpers.environment.plan_wheels import find_wheel

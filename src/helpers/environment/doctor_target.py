@@ -11,20 +11,18 @@ import os
 import re
 import shlex
 import shutil
-import sys
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from helpers.environment.catalogue import Failure, failures
+from helpers.environment.catalogue import Failure, failures, table
 from helpers.environment.doctor_result import DoctorError, Fault
 from helpers.environment.elf import ElfError, Search, read_extension
 from helpers.environment.packages import Torch, torch_build, version_of
 from helpers.environment.probe import Host, Machine, probe, run
 
-__all__ = ["PACKAGES", "Target", "parsed", "table", "target"]
+__all__ = ["PACKAGES", "Target", "parsed", "target"]
 
 PACKAGES = {"mamba-ssm": "mamba_ssm", "causal-conv1d": "causal_conv1d"}
 SECONDS = 30.0  # that an interpreter may take to start
@@ -198,16 +196,6 @@ def target(python: str | os.PathLike[str] | None, site: str | os.PathLike[str] |
         environ = {**found.host.environ, "PYTHONPATH": f"{folder}{os.pathsep}{old}" if old else str(folder)}
         found = replace(found, host=replace(found.host, path=(str(folder), *found.host.path), environ=environ))
     return found
-
-
-@functools.lru_cache(maxsize=2)
-def table(name: str) -> dict:
-    """Read a table of the catalogue that only the doctor uses: `doctor.toml` or `pins.toml`."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(files("helpers.environment.catalogue").joinpath(name).read_text(encoding="utf-8"))
 
 
 def parsed(text: str | None) -> Version | None:

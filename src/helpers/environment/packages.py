@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -135,6 +134,8 @@ def install_argument(host: Host, extra: str) -> str:
     str
         Quoted for a shell, such as `-e ".[workbook]"`.
     """
+    from urllib.request import url2pathname  # here: it loads ssl and email
+
     own = find(host, DISTRIBUTION)
     checkout = Path(__file__).parents[3]
     if own is None and (checkout / "pyproject.toml").is_file():

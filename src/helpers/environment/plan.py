@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from packaging.version import Version
 
+from helpers.environment.catalogue import table
 from helpers.environment.catalogue.releases import (
     PACKAGES,
     Release,
@@ -19,7 +20,6 @@ from helpers.environment.catalogue.releases import (
     pairs,
     release,
     releases,
-    table,
 )
 from helpers.environment.plan_commands import build_commands, switch_command, wheel_commands
 from helpers.environment.plan_notes import notes_on
@@ -280,7 +280,7 @@ def _other_torch(target: Target, asked: list[tuple[Release, Release]]) -> tuple[
     if target.container or target.platform != "linux_x86_64":
         return None
     old = target.gpu not in (None, NO_GPU) and Version(target.gpu) < Version("7.5")
-    for entry in table()["torch"]:
+    for entry in table("releases.toml")["torch"]:
         builds = [cuda for cuda in entry["cuda"] if Version(cuda).major <= Version(target.cuda).major]
         for cuda in sorted(builds, key=Version, reverse=True):
             if old and Version(cuda) >= Version("12.8"):

@@ -6,7 +6,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from helpers.environment.catalogue.releases import Release, table
+from helpers.environment.catalogue import table
+from helpers.environment.catalogue.releases import Release
 from helpers.environment.plan_target import Target
 
 __all__ = ["build_commands", "pins", "switch_command", "wheel_commands"]
@@ -54,7 +55,7 @@ def pins(target: Target, mamba: Release, build: bool = False) -> tuple[dict, ...
     torch = Version(target.torch).base_version
     found = [
         pin
-        for pin in table()["pin"]
+        for pin in table("releases.toml")["pin"]
         if torch in SpecifierSet(pin.get("torch", ""))
         and SpecifierSet(pin.get("mamba-ssm", "")).contains(mamba.version, prereleases=True)
         and (build or not pin.get("build"))
@@ -74,7 +75,8 @@ def _requirements(wanted: list[str], pinned: tuple[dict, ...]) -> list[str]:
 
 def _outdated_standard(item: Release, target: Target) -> str:
     torch = Version(target.torch).base_version
-    needed = next((rule["standard"] for rule in table()["cxx"] if torch in SpecifierSet(rule["torch"])), "")
+    rules = table("releases.toml")["cxx"]
+    needed = next((rule["standard"] for rule in rules if torch in SpecifierSet(rule["torch"])), "")
     return needed if item.cxx and needed > item.cxx else ""
 
 

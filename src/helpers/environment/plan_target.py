@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from helpers.environment.catalogue.releases import table
+from helpers.environment.catalogue import table
 from helpers.environment.packages import Torch, find, torch_build
 from helpers.environment.probe import Host, probe
 
@@ -192,7 +192,7 @@ def _given(torch: str, cuda: str | None, platform: str) -> Torch:
 def _abi_by_rule(torch: Torch, platform: str) -> bool:
     version = Version(torch.version)
     official = not version.is_prerelease and re.fullmatch(r"cu\d+|", version.local or "")
-    for rule in table()["abi"] if official else ():
+    for rule in table("releases.toml")["abi"] if official else ():
         fits = version.public in SpecifierSet(rule["torch"])
         fits = fits and rule.get("cuda", torch.cuda) == torch.cuda
         if fits and rule.get("machine", platform.partition("_")[2]) == platform.partition("_")[2]:

@@ -1,6 +1,8 @@
-"""The failures that `explain` knows and the symbols that date a torch, read from the TOML files of this folder.
+"""The tables of this folder: any of them as it stands, and of the failures that `explain` knows and the symbols that
+date a torch what they mean.
 
-It reads tables and compiles their patterns; it judges no log. To add a failure, edit `failures.toml`: no code changes.
+It reads TOML files and compiles their patterns; it judges no log. To add a failure, edit `failures.toml`: no code
+changes.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ import re
 import sys
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 
-__all__ = ["Failure", "Origin", "Signature", "contract", "failures", "needles", "origins"]
+__all__ = ["Failure", "Origin", "Signature", "contract", "failures", "needles", "origins", "table"]
 
 GROUP = re.compile(r"\((?:\?(?::|P<\w+>|=|!|<=|<!))?")  # what opens a group
 
@@ -91,10 +93,20 @@ class Origin:
     cites: tuple[str, ...] = ()
 
 
+@cache
+def table(name: str) -> dict:
+    """A TOML file of this folder as it stands, such as `releases.toml`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib  # here, so that the pre-flight starts where a base dependency is missing
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
 @lru_cache(maxsize=1)
 def failures() -> tuple[Failure, ...]:
     """Every failure of `failures.toml`, in its order."""
-    return tuple(_failure(entry) for entry in _table("failures.toml")["failure"])
+    return tuple(_failure(entry) for entry in table("failures.toml")["failure"])
 
 
 @lru_cache(maxsize=1)
@@ -102,13 +114,13 @@ def origins() -> tuple[Origin, ...]:
     """Every symbol of `symbols.toml`; the first whose pattern is found in a symbol counts."""
     return tuple(
         Origin(re.compile(entry["match"]), entry["built"], entry["running"], tuple(entry.get("cites", ())))
-        for entry in _table("symbols.toml")["symbol"]
+        for entry in table("symbols.toml")["symbol"]
     )
 
 
 def contract(function: str, arguments: int) -> tuple[str, str] | None:
     """Versions of causal-conv1d whose function takes so many arguments, and of mamba-ssm that passes as many."""
-    found = _table("symbols.toml")["contract"].get(function, {}).get(str(arguments))
+    found = table("symbols.toml")["contract"].get(function, {}).get(str(arguments))
     return (found[0], found[1]) if found else None
 
 
@@ -129,15 +141,6 @@ def needles(pattern: str) -> tuple[str, ...]:
     return _alternatives(pattern, 0)[0]
 
 
-@lru_cache(maxsize=2)
-def _table(name: str) -> dict:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib  # here, so that the pre-flight starts where a base dependency is missing
-    return tomllib.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
-
-
 def _failure(entry: dict) -> Failure:
     lists = {name: tuple(entry.get(name, ())) for name in ("examples", "yields_to", "cites")}
     texts = {name: entry[name] for name in ("id", "title", "cause", "check", "chapter")}
@@ -153,7 +156,7 @@ def _failure(entry: dict) -> Failure:
 
 def _steps(steps: list[str]) -> tuple[str, ...]:
     """A list of steps with each `@name` replaced by the steps of that name."""
-    shared = _table("failures.toml")["steps"]
+    shared = table("failures.toml")["steps"]
     return tuple(line for step in steps for line in (shared[step[1:]] if step.startswith("@") else [step]))
 
 
@@ -164,7 +167,7 @@ def _signature(entry: dict) -> Signature:
 
 def _whole(pattern: str) -> str:
     """A pattern with each `<<name>>` replaced by the shared pattern of that name."""
-    shared = _table("failures.toml")["patterns"]
+    shared = table("failures.toml")["patterns"]
     return re.sub(r"<<(\w+)>>", lambda match: shared[match.group(1)], pattern)
 
 

@@ -4,13 +4,13 @@ not decided here.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
+from helpers.environment.catalogue import table
 
 __all__ = [
     "PACKAGES",
@@ -22,7 +22,6 @@ __all__ = [
     "pairs",
     "release",
     "releases",
-    "table",
 ]
 
 PACKAGES = ("mamba-ssm", "causal-conv1d")
@@ -117,7 +116,7 @@ class Release:
 @lru_cache(maxsize=2)
 def releases(package: str) -> tuple[Release, ...]:
     """Every known release of a package, oldest first."""
-    found = table()[package]
+    found = table("releases.toml")[package]
     known = [_release(package, found, entry) for entry in found["release"]]
     return tuple(sorted(known, key=lambda item: Version(item.version)))
 
@@ -171,19 +170,8 @@ def contracts() -> tuple[dict, ...]:
     """What is called with how many arguments: `arguments`, and for each package the versions as a SpecifierSet."""
     return tuple(
         {"arguments": entry["arguments"], **{name: SpecifierSet(entry[name], prereleases=True) for name in PACKAGES}}
-        for entry in table()["contract"]
+        for entry in table("releases.toml")["contract"]
     )
-
-
-@lru_cache(maxsize=1)
-def table() -> dict:
-    """`releases.toml` as it stands."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    text = files("helpers.environment.catalogue").joinpath("releases.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 def _release(package: str, found: dict, entry: dict) -> Release:
