@@ -35,6 +35,23 @@ class Method(str, Enum):
     network = "network"
 
 
+class Mixing(str, Enum):
+    """How a layer joins its two directions."""
+
+    concat = "concat"
+    sum = "sum"
+    shared = "shared"
+
+
+class Backend(str, Enum):
+    """What computes a layer."""
+
+    auto = "auto"
+    torch = "torch"
+    mamba_ssm = "mamba_ssm"
+    conv1d = "conv1d"
+
+
 class Lane(str, Enum):
     """Where a chapter runs."""
 
@@ -205,6 +222,43 @@ def detect(
 
 
 @app.command()
+def count(
+    d_state: Annotated[
+        int, typer.Option(min=1, help="State size of Mamba-2; the reference has 16, others 64 or 128.")
+    ] = 16,
+    mixing: Annotated[
+        Mixing, typer.Option(help="How a layer joins its directions; 'concat' is the reference.")
+    ] = Mixing.concat,
+    backend: Annotated[
+        Backend, typer.Option(help="'conv1d' is the stand-in, without Mamba; the others are one network.")
+    ] = Backend.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
+):
+    """Parameters and operations of the detector, stage by stage, and where its published totals come from.
+
+    Counted in a pass of one 60 s window through the very network, which takes no GPU and no weights.
+    """
+    import json
+    import warnings
+    from dataclasses import asdict
+
+    import torch
+
+    from helpers.models import SeizureDetector, StandInWarning, count_stages, published_totals
+
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", StandInWarning)  # said below
+        model = SeizureDetector(d_state=d_state, mixing=mixing.value, backend=backend.value)
+    rows, published = count_stages(model), published_totals()
+    total = {"parameters": sum(row.parameters for row in rows), "gflop": sum(row.gflop for row in rows)}
+    if as_json:
+        found = {"config": model.config, "stages": [asdict(row) for row in rows], "total": total}
+        print(json.dumps({**found, "published": [asdict(row) for row in published]}, indent=2))
+    else:
+        _print_count(model.config, rows, total, published)
+
+
+@app.command()
 def execute(
     notebooks: Annotated[list[Path], typer.Argument(help="Chapters, as .ipynb files.")],
     lane: Annotated[Lane, typer.Option(help="Where this is: a machine with a GPU, or the CPU alone.")],
@@ -305,6 +359,31 @@ def _write_figure(raw, detection, marked, path):
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _print_count(config, rows, total, published):
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    inside = "a Conv1d stand-in, NO Mamba-2" if config["backend"] == "conv1d" else f"d_state {config['d_state']}"
+    title = f"The detector ({config['mixing']}, {inside}), one 60 s window"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("stage", no_wrap=True)
+    table.add_column("operation", no_wrap=True)
+    for column in ("output", "Hz", "parameters", "GFLOP"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        output, parameters = f"{row.shape[0]} x {row.shape[1]}", f"{row.parameters:,}"
+        table.add_row(row.name, row.operation, output, f"{row.rate:g}", parameters, f"{row.gflop:.2f}")
+    table.add_section()
+    table.add_row("total", "", "", "", f"{total['parameters']:,}", f"{total['gflop']:.2f}")
+    console = Console(markup=False, emoji=False)
+    console.print(table)
+    console.print("Two operations a multiplication with addition. Elementwise work is not counted.\n")
+    console.print("Totals published for this network, and what has that many parameters:")
+    for row in published:
+        console.print(f"{row.parameters:>11,}  {row.counted}\n{'':11}  {row.meaning}")
 
 
 def _print_events(detection):
