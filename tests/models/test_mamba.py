@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from helpers.environment import Lab
 from helpers.environment.artifacts import ArtifactError, unpacked, wheelhouse
 from helpers.models import Mamba, selective_scan_recurrence
-from helpers.models.official import official_module
 
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # rounding only, values of order 1
@@ -266,94 +265,6 @@ def by_name(block, u, y):
     return dict(zip(("u", *names), torch.autograd.grad((y * weight).sum(), (u, *parameters)), strict=True))
 
 
-class OnGPU(torch.Tensor):
-    """A tensor that says it is on a GPU, to ask which backend would be taken there."""
-
-    __torch_function__ = torch._C._disabled_torch_function_impl
-    device = torch.device("cuda")
-
-
-@pytest.fixture
-def packages(monkeypatch, tmp_path):
-    """Write packages that stand before the installed ones; without content, a package is as if not installed."""
-
-    def write(**contents):
-        for name in [*sys.modules]:
-            if name.partition(".")[0] in ("mamba_ssm", "causal_conv1d"):
-                monkeypatch.delitem(sys.modules, name)
-        for name, content in contents.items():
-            if content is None:
-                monkeypatch.setitem(sys.modules, name, None)
-            else:
-                (tmp_path / name / "ops").mkdir(parents=True)
-                (tmp_path / name / "__init__.py").write_text("")
-                (tmp_path / name / "ops" / "selective_scan_interface.py").write_text(content)
-        monkeypatch.syspath_prepend(tmp_path)
-        official_module.cache_clear()
-
-    yield write
-    official_module.cache_clear()
-    for name in [*sys.modules]:
-        if name.partition(".")[0] in ("mamba_ssm", "causal_conv1d"):
-            del sys.modules[name]  # monkeypatch puts back what was there before
-
-
-WORKING = "causal_conv1d_fn = mamba_inner_fn = selective_scan_cuda = type('Any', (), {'fwd': None})"
-
-
-def test_auto_takes_the_kernel_where_it_can_be_used(packages):
-    packages(mamba_ssm=WORKING, causal_conv1d="")
-    u = torch.randn(1, 4, 8)
-    assert Mamba(8).backend_for(u) == "torch"
-    assert Mamba(8).backend_for(u.as_subclass(OnGPU)) == "mamba_ssm"
-    assert Mamba(8, backend="torch").backend_for(u.as_subclass(OnGPU)) == "torch"
-    assert Mamba(8).backend_for(u.double().as_subclass(OnGPU)) == "torch"
-
-
-@pytest.mark.parametrize(
-    ("options", "u", "message"),
-    [
-        ({}, torch.randn(1, 4, 8), "the input is on cpu, expected cuda"),
-        ({}, torch.randn(1, 4, 8).double().as_subclass(OnGPU), "the input is torch.float64, expected float32"),
-        ({"d_conv": 5}, torch.randn(1, 4, 8).as_subclass(OnGPU), "d_conv is 5, expected 2 to 4"),
-        ({"d_state": 257}, torch.randn(1, 4, 8).as_subclass(OnGPU), "d_state is 257, expected at most 256"),
-    ],
-)
-def test_the_kernel_asked_for_by_name_says_what_it_needs(packages, options, u, message):
-    packages(mamba_ssm=WORKING, causal_conv1d="")
-    with pytest.raises(RuntimeError, match=rf"backend 'mamba_ssm': {message}.*backend='torch'"):
-        Mamba(8, backend="mamba_ssm", **options)(u)
-    assert Mamba(8, **options).backend_for(u) == "torch"
-
-
-@pytest.mark.parametrize("missing", ["mamba_ssm", "causal_conv1d"])
-def test_a_package_that_is_not_installed_is_named(packages, missing, recwarn):
-    packages(**{"mamba_ssm": WORKING, "causal_conv1d": "", missing: None})
-    u = torch.randn(1, 4, 8).as_subclass(OnGPU)
-    assert Mamba(8).backend_for(u) == "torch"
-    assert not recwarn.list
-    with pytest.raises(RuntimeError, match=f"{missing} is not installed. Install it as `workbook plan` says, or take"):
-        Mamba(8, backend="mamba_ssm")(u)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("raise ImportError('undefined symbol: _ZN3c104cuda9SetDeviceEi')", "ImportError: undefined symbol: _ZN3c104"),
-        ("raise OSError('libcudart.so.12')", "OSError: libcudart.so.12"),
-        (WORKING + "; causal_conv1d_fn = None", "cannot use the causal_conv1d that is installed"),
-        (WORKING + "; selective_scan_cuda = None", "built without its CUDA kernels"),
-    ],
-)
-def test_a_broken_package_is_a_warning_or_by_name_an_error(packages, content, message):
-    packages(mamba_ssm=content, causal_conv1d="")
-    u = torch.randn(1, 4, 8).as_subclass(OnGPU)
-    with pytest.warns(UserWarning, match=rf"mamba_ssm is installed but unusable .*{message}.*workbook doctor"):
-        assert Mamba(8).backend_for(u) == "torch"
-    with pytest.raises(RuntimeError, match=rf"backend 'mamba_ssm': mamba_ssm is installed but unusable .*{message}"):
-        Mamba(8, backend="mamba_ssm")(u)
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("how", "tolerance"),
@@ -379,6 +290,8 @@ def test_kernel_on_a_gpu_equals_torch_in_float64(how, tolerance):
         ({"backend": "triton"}, "backend is 'triton'; expected one of auto, torch, mamba_ssm"),
         ({"dt_rank": 0}, "dt_rank is 0; expected a positive whole number or 'auto'"),
         ({"dt_rank": "all"}, "dt_rank is 'all'"),
+        ({"d_state": 0}, "d_state is 0; expected a positive whole number"),
+        ({"d_conv": 0}, "d_conv is 0"),
     ],
 )
 def test_options_that_do_not_fit_are_named(options, message):

@@ -87,6 +87,68 @@ def test_float32_goes_another_way_to_the_same_answer():
         torch.testing.assert_close(grads[name].double() / scale, parameter.grad / scale, rtol=1e-3, atol=1e-5)
 
 
+def in_float64(block, u):
+    """What the block gives in float64 from the same parameters and input: output and gradients by name."""
+    exact = Mamba2(block.d_model, block.d_state, headdim=block.headdim, ngroups=block.ngroups, backend="torch")
+    exact.load_state_dict(block.state_dict())
+    return trained(exact.double().to(u.device), u.double())
+
+
+def trained(block, u):
+    y = block(u)
+    y.square().sum().backward()
+    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}
+
+
+def assert_close_to_float64(block, u, autocast, tolerance):
+    expected, expected_grads = in_float64(block, u)
+    with torch.autocast(u.device.type, dtype=torch.bfloat16, enabled=autocast):
+        found, grads = trained(block, u)
+    assert found.dtype == (torch.bfloat16 if autocast else u.dtype)
+    assert (found.double() - expected).abs().max() < tolerance * expected.abs().max()
+    for name, grad in grads.items():
+        assert (grad.double() - expected_grads[name]).abs().max() < tolerance * expected_grads[name].abs().max(), name
+
+
+# Weights and each intermediate are rounded to 8 bits; the worst gradient here is off by 0.047 of its largest value.
+@pytest.mark.parametrize(("how", "tolerance"), [("float32", 1e-5), ("bfloat16", 8e-2), ("autocast", 8e-2)])
+def test_lower_precision_stays_close(how, tolerance):
+    torch.manual_seed(3)
+    block = Mamba2(64, d_state=16, headdim=16, ngroups=2)
+    u = torch.randn(3, 101, 64)
+    if how == "bfloat16":
+        block, u = block.bfloat16(), u.bfloat16()
+    assert_close_to_float64(block, u, how == "autocast", tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("how", "tolerance"), [("float32", 1e-2), ("bfloat16", 8e-2), ("autocast", 8e-2)])
+def test_kernel_on_a_gpu_equals_torch_in_float64(how, tolerance):
+    """mamba_ssm's products take TF32, which keeps 10 bits, where the input is float32."""
+    torch.manual_seed(7)
+    block = Mamba2(64, d_state=16, headdim=16, backend="mamba_ssm").cuda()
+    u = torch.randn(3, 961, 64, device="cuda")
+    if how == "bfloat16":
+        block, u = block.bfloat16(), u.bfloat16()
+    assert_close_to_float64(block, u, how == "autocast", tolerance)
+
+
+@pytest.mark.gpu
+def test_kernel_is_the_real_module_and_state_dicts_move_both_ways():
+    from mamba_ssm import Mamba2 as Official
+
+    torch.manual_seed(8)
+    official = Official(64, d_state=16, headdim=16).cuda()
+    torch.manual_seed(8)
+    block = Mamba2(64, d_state=16, headdim=16, backend="mamba_ssm").cuda()
+    for name, value in official.state_dict().items():
+        assert torch.equal(value, block.state_dict()[name]), name
+    block.load_state_dict(official.state_dict(), strict=True)
+    official.load_state_dict(block.state_dict(), strict=True)
+    u = torch.randn(3, 301, 64, device="cuda")
+    assert torch.equal(official(u), block(u))
+
+
 def test_names_and_shapes_are_those_of_mamba_ssm():
     """Names and shapes of ``mamba_ssm.Mamba2(512, d_state=16)`` 2.3.2, and its 1,603,792 parameters."""
     block = Mamba2(512, d_state=16)
@@ -161,6 +223,10 @@ def test_gate_comes_before_the_norm():
     [
         ({"headdim": 5}, "headdim 5 does not divide d_inner 16"),
         ({"headdim": 4, "ngroups": 3}, "ngroups 3 does not divide"),
+        ({"d_conv": 0}, "d_conv is 0; expected a positive whole number"),
+        ({"d_state": -1}, "d_state is -1"),
+        ({"expand": 1.5}, r"expand is 1\.5"),
+        ({"chunk_size": 0}, "chunk_size is 0"),
     ],
 )
 def test_options_that_do_not_fit_are_named(options, message):
@@ -168,6 +234,7 @@ def test_options_that_do_not_fit_are_named(options, message):
         Mamba2(8, **options)
 
 
-def test_input_of_another_width_is_named():
-    with pytest.raises(ValueError, match=r"input has shape \(1, 4, 7\); expected \(batch, length, 8\)"):
-        Mamba2(8, headdim=4)(torch.randn(1, 4, 7))
+@pytest.mark.parametrize("shape", [(1, 4, 7), (4, 8), (1, 0, 8), (0, 4, 8)])
+def test_input_of_another_shape_is_named(shape):
+    with pytest.raises(ValueError, match=r"input has shape \(.*\); expected \(batch, length, 8\), none of them zero"):
+        Mamba2(8, headdim=4)(torch.randn(shape))

@@ -41,7 +41,7 @@ class Mamba(nn.Module):
     Raises
     ------
     ValueError
-        If `dt_rank` or `backend` is none of the above.
+        If `dt_rank` or `backend` is none of the above, or a size is no positive whole number.
 
     Notes
     -----
@@ -58,6 +58,9 @@ class Mamba(nn.Module):
             raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
         if dt_rank != "auto" and not (isinstance(dt_rank, int) and dt_rank > 0):
             raise ValueError(f"dt_rank is {dt_rank!r}; expected a positive whole number or 'auto'")
+        for name, value in {"d_model": d_model, "d_state": d_state, "d_conv": d_conv}.items():
+            if not (isinstance(value, int) and value > 0):
+                raise ValueError(f"{name} is {value!r}; expected a positive whole number")
         self.d_model, self.d_state, self.d_conv, self.expand, self.backend = d_model, d_state, d_conv, expand, backend
         self.d_inner = int(expand * d_model)
         self.dt_rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
