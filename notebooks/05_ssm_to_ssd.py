@@ -1,0 +1,1159 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From a recurrence to matrix products
+#
+# Mamba-2 reads a signal with a loop: at each step a state fades, takes in the input, and is read out. A loop of a million
+# steps is the last thing that a GPU wants to do. In this chapter the loop becomes a matrix, the matrix is cut into blocks,
+# and the blocks become a few products that any machine computes fast. Every stage gives the same numbers, and you check
+# that each time, with the same check.
+#
+# **You will**
+#
+# - watch a state of one number go through a seizure;
+# - compute one sequence map in three ways, and lose one of the three when the state learns to choose;
+# - write the recurrence of Mamba-2 in ten lines;
+# - take the matrix apart into chunks, and put your own chunked scan together in the exercises;
+# - measure what it costs against attention, from a few hundred steps to a million, and find out that at this book's 960
+#   steps it saves nothing.
+#
+# **You need** PyTorch (tensors, broadcasting, `einsum`), and [chapter 00](00_start_here.ipynb) for the recording. Nothing
+# about state space models. No GPU; with one, the measurements are larger, and one cell runs the official kernel.
+#
+# Words that are new to you stand in the [glossary](../book/glossary.md). `record`, in some cells, keeps a number for the
+# text: those with a dotted line were measured by this notebook.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+# On Colab this installs the workbook. Where it is installed already, nothing happens.
+if importlib.util.find_spec("helpers") is None:
+    from IPython import get_ipython
+
+    repository = (
+        "git+https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
+    )
+    get_ipython().run_line_magic(
+        "pip",
+        f'install --quiet "bimamba-eeg-workbook[workbook] @ {repository}@v0.1.0"',
+    )
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from helpers.detection import best_device
+from helpers.teaching import COLORS, explore, needs, record, style
+
+device = best_device()
+print("measurements run on", device)
+
+# %% [markdown]
+# ## A state of one number
+#
+# Take a single number $h$ and one rule: at each step it keeps a share $a$ of what it was, and adds $b$ times the input.
+#
+# $$h_t = a\,h_{t-1} + b\,x_t$$
+#
+# **Guess:** the input is 1 at the first step, and 0 after that. What does the state do, with $a = 0.8$ and $b = 1$?
+
+
+# %%
+def one_number(x, a, b):
+    h, states = 0.0, []
+    for value in x:
+        h = a * h + b * value
+        states.append(h)
+    return np.array(states)
+
+
+one_number([1, 0, 0, 0, 0, 0], a=0.8, b=1).round(3)
+
+# %% [markdown]
+# It fades: 1, $a$, $a^2$, $a^3$ and so on. That answer to a single 1 is the *impulse response*. How long does it last? One
+# speaks of the *time constant* $\tau$, the time after which 1/e of it, a good third, is left. The detector of this book
+# runs its state space layers at 16 steps a second. For a time constant in seconds, the share to keep is:
+
+
+# %%
+def keep(tau, rate=16):
+    return np.exp(-1 / (tau * rate))
+
+
+for tau in (0.1, 1, 60):
+    print(f"time constant {tau:4} s: keep {keep(tau):.4f} at each step")
+
+# %% [markdown]
+# Near 1 is long. A state that remembers a minute throws away a thousandth of itself at each step.
+#
+# ### A state under a seizure
+#
+# Now something to read. This is the recording of chapter 00, a child with absence seizures, from
+# [eeghdf 0.2.4](https://pypi.org/project/eeghdf/0.2.4/) by Christopher Lee-Messer (BSD-3-Clause). Of one channel, Cz, at
+# the top of the head, we take the size of the signal, 16 times a second: the root of the mean square (RMS) of 16 samples.
+
+# %%
+from helpers.eeg import CANONICAL, load, preprocess, seizures
+
+raw = load("absence")
+marked = seizures(raw)
+cz = preprocess(raw)[CANONICAL.index("Cz")]  # (samples,), 256 a second
+pieces = cz[: len(cz) // 16 * 16].reshape(-1, 16)  # (steps, 16)
+size = np.sqrt((pieces**2).mean(axis=1))  # (steps,), 16 a second
+print(f"{len(size)} steps, {len(size) / 16 / 60:.1f} minutes")
+
+# %% [markdown]
+# The unit is the channel's usual spread. With $b = 1 - a$ the state stays in this unit: it is a running average, which
+# forgets. Three seizures were marked within two minutes.
+#
+# **Guess before you move the control.** At which time constant does the state show *each wave* of a seizure? At which does
+# it show *the seizure*? And what does a state of a minute know when the third seizure begins?
+
+# %% tags=["hide-input"]
+shown = slice(1370 * 16, 1490 * 16)  # steps
+
+
+def state_for(tau):
+    return one_number(size, keep(tau), 1 - keep(tau))[shown]
+
+
+def draw(tau):
+    seconds = np.arange(shown.start, shown.stop) / 16
+    with style():
+        figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+        axes.plot(seconds, size[shown], color=COLORS["line"], linewidth=0.8)
+        axes.plot(
+            seconds, state_for(tau), color=COLORS["accent"], linewidth=1.6
+        )
+        for onset, end in marked:
+            axes.axvspan(
+                onset, end, color=COLORS["marked"], alpha=0.25, linewidth=0
+            )
+        axes.set(ylim=(0, 12), xlim=(seconds[0], seconds[-1]))
+        axes.set(xlabel="time (s); marked seizures shaded", ylabel="size of Cz")
+        axes.set_title(f"Input (gray) and state, time constant {tau:g} s")
+    return figure
+
+
+def describe(tau):
+    state = state_for(tau)
+    at = [round(onset * 16) - shown.start for onset, _ in marked]
+    return (
+        "The size of the signal at Cz over two minutes with three marked "
+        f"seizures, and a state with a time constant of {tau:g} seconds. Its "
+        f"peak is {state.max():.1f} times the usual spread, its lowest value "
+        f"{state.min():.1f}. Where the seizures begin it stands at "
+        + ", ".join(f"{state[step]:.1f}" for step in at)
+        + "."
+    )
+
+
+# %%
+explore(draw, alt=describe, tau=("time constant (s)", [0.1, 0.5, 2, 10, 60]))
+
+# %% [markdown]
+# At 0.1 s the state follows every wave. At 2 s the waves are gone and each seizure is one hill. At 60 s there are hardly
+# any hills left, but the level climbs from seizure to seizure: that state does not know *when*, it knows *that there was
+# something*.
+#
+# No single number does all of it. So a state space layer has many, with different decays; how many, you will see below.
+
+# %% [markdown]
+# ## The same thing three times
+#
+# The loop is one way to compute the states. Unroll it, and there is a second. What was written at step $j$ has faded
+# $i - j$ times when step $i$ comes, so
+#
+# $$h_i = \sum_{j \le i} a^{i-j}\, b\, x_j.$$
+#
+# That is a convolution with the impulse response as its kernel. First a check that will go with us through the chapter:
+# the largest difference to what is expected, as a share of the largest number expected.
+
+
+# %%
+def agrees(name, found, expected, tolerance=1e-9):
+    gap = torch.as_tensor(found).cpu() - torch.as_tensor(expected).cpu()
+    off = (gap.abs().max() / torch.as_tensor(expected).abs().max()).item()
+    print(f"{name:28s} differs by {off:.0e}")
+    assert off <= tolerance, f"{name}: {off:.1e}, at most {tolerance:.0e}"
+
+
+# %%
+a, b = keep(2), 1 - keep(2)
+part = size[shown]  # (1920,), two minutes
+loop = one_number(part, a, b)
+
+kernel = b * a ** np.arange(len(part))
+convolution = np.convolve(part, kernel)[: len(part)]
+agrees("convolution", convolution, loop)
+
+# %% [markdown]
+# The third way writes the same sum as a matrix. Row $i$ is the step that reads, column $j$ the step that wrote; above the
+# diagonal there is nothing, because nobody reads the future.
+
+# %%
+step = np.arange(len(part))
+distance = step[:, None] - step[None, :]  # (reads, wrote)
+M = np.where(distance >= 0, b * a ** np.maximum(distance, 0.0), 0.0)
+agrees("matrix", M @ part, loop)
+
+# %% [markdown]
+# The same numbers, three times. A small one to look at, with a shorter memory:
+
+# %% mystnb={"image": {"alt": "Left: a matrix of 24 by 24 steps as an image. The diagonal is dark, below it the entries fade with the distance from the diagonal, and every diagonal line has one shade; above the diagonal it is empty. Right: row 20 of it as bars, rising from almost nothing at step 4 to the largest at step 20, and nothing after that."}} tags=["hide-input"]
+from helpers.teaching.ssd_pictures import matrix_image
+
+rows = torch.arange(24)
+small = (0.8 ** (rows[:, None] - rows).clamp(min=0)).tril()
+with style():
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(9, 3.6), layout="constrained"
+    )
+    matrix_image(left, small, "One decay: the same along every diagonal")
+    right.bar(rows, small[20], color=COLORS["accent"])
+    right.set(xlabel="step j that wrote", ylabel="what is left of it")
+    right.set_title("Row 20: what step 20 sees")
+plt.show()
+
+# %% [markdown]
+# Each diagonal has a single shade: only the distance counts. That is what makes it a convolution, and convolutions are
+# fast for long signals (by Fourier transforms). State space models before Mamba lived on that.
+
+# %% [markdown]
+# ## Selection: the state decides
+#
+# A fixed decay treats all input alike. But a detector should keep the onset of a seizure and forget a blink. So let the
+# input choose, at each step, how long that step *lasts*:
+#
+# $$h_t = e^{\Delta_t A}\, h_{t-1} + \Delta_t\, B_t\, x_t, \qquad y_t = C_t\, h_t$$
+#
+# $A$ is a fixed negative rate. $\Delta_t$, in code `dt`, is the length of the step, and it is computed from the input. Think
+# of a clock that the input can slow down or speed up:
+#
+# - `dt` near 0: the clock stands. Nothing fades, nothing is written. *Keep.*
+# - `dt` large: much time passes. What was there is gone, and the new input is written with weight `dt`. *Forget, and take
+#   this.*
+#
+# $B_t$ and $C_t$ come from the input, too: what to write, and what to ask for. Here they are 1, so that you can see `dt` alone.
+
+# %%
+SEED = 5
+torch.manual_seed(SEED)
+length = 40
+x = torch.randn(length, dtype=torch.float64)
+A = torch.tensor(-1.0, dtype=torch.float64)
+dt = torch.full((length,), 0.02, dtype=torch.float64)
+dt[[8, 25]] = 4.0  # two steps that last long
+B = C = torch.ones(length, dtype=torch.float64)
+
+
+# %%
+def selective(x, dt, A, B, C):
+    h, outputs = torch.zeros((), dtype=x.dtype), []
+    for t in range(len(x)):
+        h = torch.exp(dt[t] * A) * h + dt[t] * B[t] * x[t]
+        outputs.append(C[t] * h)
+    return torch.stack(outputs)  # (length,)
+
+
+y = selective(x, dt, A, B, C)
+
+# %% [markdown]
+# **Guess:** the input is noise. What does the output look like, between steps 8 and 25?
+
+# %% mystnb={"image": {"alt": "Forty steps. Dots jump between minus two and two: the input, multiplied by four. A line, the output: near zero until step 8, then it jumps to the dot of step 8 and stays nearly level for seventeen steps, sinking a little, whatever the dots do; at step 25 it jumps to the dot of that step and stays there. Two vertical lines mark steps 8 and 25."}} tags=["hide-input"]
+with style():
+    figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
+    axes.plot(
+        4 * x, "o", color=COLORS["quiet"], markersize=4, label="4 x input"
+    )
+    axes.plot(y, color=COLORS["accent"], linewidth=2, label="output")
+    for t in (8, 25):
+        axes.axvline(t, color=COLORS["marked"], linestyle="--", linewidth=1)
+    axes.set(xlabel="step; dt is 4 at the dashed lines and 0.02 elsewhere")
+    axes.set_title("It takes what comes at a long step, and keeps it")
+    axes.legend(loc="upper right", ncols=2)
+plt.show()
+
+# %% [markdown]
+# It took the two inputs at the long steps, and held each of them. No fixed decay can do that. Is it still a convolution?
+# Then an impulse would get the same answer wherever it comes. Try one at step 3, and one at step 10:
+
+
+# %%
+def impulse_response(at, steps=20):
+    impulse = torch.zeros_like(dt)
+    impulse[at] = 1.0
+    answer = selective(impulse, dt, A, B, C)[at : at + steps]
+    return answer / answer[0]  # the share that is left
+
+
+for at in (3, 10):
+    left = impulse_response(at)
+    print(
+        f"at step {at:2d}: after 4 steps {left[4]:.2f}, after 8 {left[8]:.2f}"
+    )
+
+# %% [markdown]
+# The first of them meets step 8 and is wiped out, the second comes after it and lasts. Different answers at different places: no
+# kernel describes this, and the convolution is lost. The matrix is not. What was written at step $j$ fades at the steps after it, up to $i$, and the exponents add up:
+#
+# $$M_{ij} = C_i\, B_j\, \exp\Bigl(A \sum_{k=j+1}^{i} \Delta_k\Bigr)\, \Delta_j, \qquad i \ge j$$
+#
+# A sum from $j+1$ to $i$ is a difference of two cumulative sums. So there is no loop left:
+
+# %%
+total = torch.cumsum(dt * A, dim=0)  # (length,)
+exponent = total[:, None] - total[None, :]  # (reads, wrote)
+future = torch.ones_like(exponent).triu(diagonal=1).bool()
+decay = torch.exp(exponent.masked_fill(future, -torch.inf))
+M = C[:, None] * B[None, :] * decay * dt[None, :]
+agrees("matrix, selective", M @ x, y)
+
+# %% mystnb={"image": {"alt": "Three matrices of 40 by 40 steps as images, empty above the diagonal. First, one dt for all: dark at the diagonal, fading smoothly below it. Second, the decays with two long steps: three dark triangles along the diagonal, for steps 0 to 7, 8 to 24 and 25 to 39, and almost nothing below them, because steps 8 and 25 wipe out what came before. Third, the decays times dt: almost all columns are white; column 8 is dark down to row 24 and column 25 from there on."}} tags=["hide-input"]
+even = torch.exp(-0.22 * (torch.arange(40)[:, None] - torch.arange(40))).tril()
+with style():
+    figure, row = plt.subplots(1, 3, figsize=(10, 3.7), layout="constrained")
+    matrix_image(row[0], even, "One dt for all steps")
+    matrix_image(row[1], decay, "Decay, dt chosen")
+    matrix_image(row[2], M, "Decay times dt")
+plt.show()
+
+# %% [markdown]
+# In the middle, a long step cuts the past off: below and left of it the matrix is empty. On the right each column also has its
+# `dt`: only what came at a long step was written at all. Column 8 serves rows 8 to 24, column 25 the rest. You can read off
+# what you saw in the picture before.
+#
+# Row $i$ of $M$ says how much step $i$ takes from each earlier step. If that reminds you of attention: it is the same form,
+# $C$ as queries, $B$ as keys, $x$ as values, with a decay in place of the softmax. The authors of Mamba-2 call this
+# *duality* {cite:p}`dao2024mamba2`; hence SSD, *state space duality*.
+
+# %% [markdown]
+# ## Heads and shapes
+#
+# So far one input and one number. Mamba-2 has many of both, in this order:
+#
+# | name | shape | what it is | in this book's detector |
+# |---|---|---|---|
+# | `batch` | | sequences at a time | |
+# | `length` | | steps of a sequence | 960: 60 s at 16 a second |
+# | `heads` | | parts that have a clock of their own | 16 |
+# | `headdim` | | channels of one head | 64 |
+# | `d_state` | | numbers that the state keeps for each channel | 16 |
+# | `groups` | | sets of `B` and `C`; heads of a group share them | 1 |
+# | `x` | (batch, length, heads, headdim) | the input | |
+# | `dt` | (batch, length, heads) | length of each step, positive | |
+# | `A` | (heads,) | rate of each head, negative | |
+# | `B`, `C` | (batch, length, groups, d_state) | what to write to, what to ask for | |
+# | `D` | (heads,) | how much of the input goes past the state | |
+# | `h` | (batch, heads, headdim, d_state) | the state | 16,384 numbers |
+#
+# One head decays with *one* number at each step, whatever its 64 × 16 state holds. (In Mamba-1 every one of them had its own.)
+# This restriction is what makes the rest of the chapter possible.
+#
+# The write is an outer product: each of the 64 channels writes its value to the 16 places, in the proportions that `B` says.
+# The read is a product with `C` over the 16 places. Here is the whole recurrence:
+
+
+# %%
+def recurrence(x, dt, A, B, C, D):
+    group = x.shape[2] // B.shape[2]  # heads that share B and C
+    B, C = (t.repeat_interleave(group, dim=2) for t in (B, C))
+    h = x.new_zeros(*x.shape[:1], *x.shape[2:], B.shape[-1])
+    outputs = []
+    for t in range(x.shape[1]):
+        fade = torch.exp(dt[:, t] * A)[..., None, None]  # (batch, heads, 1, 1)
+        write = torch.einsum("bh,bhp,bhn->bhpn", dt[:, t], x[:, t], B[:, t])
+        h = fade * h + write  # (batch, heads, headdim, d_state)
+        outputs.append(torch.einsum("bhpn,bhn->bhp", h, C[:, t]))
+    return torch.stack(outputs, dim=1) + D[:, None] * x
+
+
+# %% [markdown]
+# `ssd_recurrence`, in `helpers.models`, is the same loop with its shapes checked. In float64 it is the *oracle* of this book:
+# slow, plain, and what every fast path is tested against. Do the two agree?
+
+# %%
+from helpers.models import ssd_recurrence
+
+
+def example(batch, length, heads, headdim, groups, d_state):
+    """Random inputs in float64; dt and A as a new Mamba-2 has them."""
+    draw = {"dtype": torch.float64}
+    x = torch.randn(batch, length, heads, headdim, **draw)
+    dt = 10 ** (-3 + 2 * torch.rand(batch, length, heads, **draw))
+    A = -1 - 15 * torch.rand(heads, **draw)
+    B, C = (torch.randn(batch, length, groups, d_state, **draw) for _ in "BC")
+    return x, dt, A, B, C, torch.randn(heads, **draw)
+
+
+inputs = example(2, 37, 6, 5, groups=3, d_state=4)
+agrees("recurrence", recurrence(*inputs), ssd_recurrence(*inputs))
+
+# %% [markdown]
+# ### How long a new Mamba-2 remembers
+#
+# Before training, each head draws its rate from 1 to 16 and its `dt` from `0.001` to `0.1`. The time constant of a head is
+# $1 / (\Delta |A|)$ steps. The detector has six layers with two Mamba-2 each. **Guess:** from which time constant to which do
+# their heads reach, at 16 steps a second?
+
+# %%
+import torch.nn.functional as F
+
+from helpers.models import Mamba2
+
+layers = [Mamba2(512, d_state=16) for _ in range(12)]  # 16 heads each
+taus = torch.cat(
+    [
+        1 / (F.softplus(layer.dt_bias) * torch.exp(layer.A_log)) / 16
+        for layer in layers
+    ]
+).detach()  # (192,), s
+record(shortest_tau=taus.min(), longest_tau=taus.max())
+record(tau_above_10=(taus > 10).sum())
+print(f"{len(taus)} heads, {taus.min():.2f} to {taus.max():.1f} s")
+
+# %% mystnb={"image": {"alt": "Time constants of 192 heads, sorted, on a logarithmic axis from 0.03 to 100 seconds. The dots rise nearly straight from about 0.05 seconds to some tens of seconds. Dashed lines mark the shortest possible value, 0.04 seconds, and the longest, 62 seconds, which is about one window."}} tags=["hide-input"]
+with style():
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    axes.semilogy(taus.sort().values, ".", color=COLORS["accent"])
+    for tau, name in [(1 / 1.6 / 16, "0.04 s"), (1 / 0.001 / 16, "62 s")]:
+        axes.axhline(tau, color=COLORS["quiet"], linestyle="--", linewidth=1)
+        axes.annotate(
+            name,
+            (191, tau),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+        )
+    axes.set(
+        xlabel="head, sorted", ylabel="time constant (s)", ylim=(0.02, 200)
+    )
+    axes.set_title("A new layer remembers from a wave to a window")
+plt.show()
+
+# %% [markdown]
+# From the length of a wave to that of a window, most of them short: of 192 heads,
+# <span data-result="tau_above_10:d"></span> remember for more than ten seconds. The input changes `dt` at every step, so these
+# are only where training begins. (By definition the range ends at `1 / (0.1 * 16)` steps, 0.04 s, and `1 / 0.001` steps, 62 s.)
+#
+# <a id="lab-reach"></a>Is the whole window in reach? Of what was written at its first step, a minute later this is left:
+
+# %%
+remains = torch.exp(-60 / taus)  # (192,)
+print(f"{(remains > 0.01).sum()} of 192 heads keep 1 % or more")
+print(f"the one that forgets least keeps {remains.max():.0%}")
+
+# %% [markdown]
+# Few heads, but some: from the first layer on, the end of a window can know of its beginning. A new window starts from an
+# empty state: nothing goes over from one to the next.
+
+# %% [markdown]
+# ## Two bad choices
+#
+# Now we have two ways to compute the same thing, and neither is good.
+#
+# - The **loop** does little at each step, but the steps come one after the other, and a step is no matrix product.
+# - The **matrix** is two products, which machines love, and has length × length entries.
+#
+# Count the additions and multiplications, for one window and all 16 heads. (One head and channel: a multiplication to fade,
+# two to write, two to read, for each number of the state.)
+
+
+# %%
+def operations(length, heads=16, headdim=64, d_state=16):
+    width = heads * headdim
+    loop = 5 * length * width * d_state
+    matrix = 2 * length**2 * (d_state + width)  # C·B for all heads, then M @ x
+    return loop, matrix
+
+
+for length in (240, 960, 15_360):
+    loop, matrix = operations(length)
+    print(
+        f"{length:6d} steps: loop {loop / 1e6:6.0f}, matrix {matrix / 1e6:8.0f}"
+    )
+    print(" " * 15 + f"(millions); matrix / loop = {matrix / loop:.0f}")
+
+# %% [markdown]
+# At 960 steps the matrix has more than twenty times as much to do as the loop, and it gets worse with every step. And yet the
+# loop loses as well: its operations are not of the kind that a GPU is built for. An H100 does 989 trillion operations a second
+# in matrix products of 16-bit numbers, and 67 in other arithmetic
+# ([its makers' figures, as Mamba-2's authors give them](https://pli.princeton.edu/blog/2024/mamba-2-algorithms-and-systems)).
+#
+# We want few operations *and* matrix products. The matrix has a structure that allows it.
+
+# %% [markdown]
+# ## Chunks
+#
+# Take one head with a small state, `d_state` 4, over 60 steps, and cut its matrix into blocks of 12 by 12.
+
+# %%
+x, dt, A, B, C, _ = (t[0] for t in example(1, 60, 1, 3, groups=1, d_state=4))
+x, dt, B, C = x[:, 0], dt[:, 0], B[:, 0], C[:, 0]  # (60, 3), (60,), (60, 4) x 2
+
+
+def masked_matrix(dt, A, B, C):
+    total = torch.cumsum(dt * A, dim=0)
+    exponent = total[:, None] - total[None, :]
+    future = torch.ones_like(exponent).triu(diagonal=1).bool()
+    return (C @ B.T) * torch.exp(exponent.masked_fill(future, -torch.inf)) * dt
+
+
+M = masked_matrix(dt, A, B, C)  # (60, 60)
+
+# %% [markdown]
+# A block *on* the diagonal is a small copy of the whole problem: 12 steps, which read each other. A block *below* it says what
+# 12 steps read of 12 earlier ones. **Guess:** each has 144 entries. How many numbers does it take to say what is in a block
+# below the diagonal?
+
+# %%
+blocks = M.unflatten(0, (5, 12)).unflatten(2, (5, 12))  # (5, 12, 5, 12)
+on = torch.linalg.svdvals(blocks[3, :, 3])  # (12,)
+below = torch.linalg.svdvals(blocks[3, :, 1])  # (12,)
+for name, values in [("on the diagonal", on), ("below", below)]:
+    rank = int((values > 1e-12 * values[0]).sum())
+    print(f"a block {name}: rank {rank} of 12")
+
+# %% mystnb={"image": {"alt": "Left: a matrix of 60 by 60 steps as an image, cut by lines into five by five blocks; the blocks on the diagonal are lower triangles, the blocks below are full, those above empty. Right: singular values of two blocks on a logarithmic axis. Those of the block on the diagonal fall slowly over all twelve. Those of the block below fall to nothing after the fourth: a hundred-millionth of a millionth of the first."}} tags=["hide-input"]
+with style():
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(9.5, 4), layout="constrained"
+    )
+    matrix_image(
+        left,
+        M,
+        "Five chunks of 12 steps",
+        largest=M.quantile(0.97),
+        chunk_size=12,
+    )
+    for values, name, marker, color in [
+        (on, "on the diagonal", "o", "accent"),
+        (below, "below it", "s", "marked"),
+    ]:
+        shares = (values / values[0]).clamp(min=1e-18)
+        right.semilogy(
+            range(1, 13), shares, marker, color=COLORS[color], label=name
+        )
+    right.axvline(4.5, color=COLORS["quiet"], linestyle="--", linewidth=1)
+    right.set(xlabel="singular value", ylabel="share of the largest")
+    right.set_title("Below the diagonal: rank 4 = d_state")
+    right.legend()
+plt.show()
+
+# %% [markdown]
+# Rank 4. Whatever passes from one chunk to a later one passes through the state, and for each channel that has four numbers. So
+# the block is a thin product: what the earlier chunk leaves in the state, the decay in between, and how the later chunk reads
+# it. That gives an algorithm of four steps. Cut everything into chunks first:
+
+# %%
+Q = 12  # steps in a chunk
+xs, dts, Bs, Cs = (t.unflatten(0, (-1, Q)) for t in (x, dt, B, C))
+total = torch.cumsum(dts * A, dim=1)  # (chunks, Q), from each chunk's start
+print(tuple(xs.shape), tuple(dts.shape), tuple(Bs.shape))
+
+# %% [markdown]
+# `total` is the logarithm of the decay since the chunk's first step, that step included.
+#
+# ### Step 1: the chunk itself
+
+# %% mystnb={"image": {"alt": "A lower triangular matrix drawn as five by five blocks. The five triangles on the diagonal are filled; the ten blocks below them are empty. Title: the chunk itself, a small masked matrix."}} tags=["hide-input"]
+from helpers.teaching.ssd_pictures import chunk_picture
+
+chunk_picture(1)
+plt.show()
+
+# %% [markdown]
+# The masked matrix of before, for each chunk by itself. `@` does all chunks at once.
+
+# %%
+exponent = total[:, :, None] - total[:, None, :]  # (chunks, Q, Q)
+future = torch.ones(Q, Q).triu(diagonal=1).bool()
+own = torch.exp(exponent.masked_fill(future, -torch.inf))
+own = own * (Cs @ Bs.mT) * dts[:, None, :]  # (chunks, Q, Q)
+y_own = own @ xs  # (chunks, Q, headdim)
+
+# %% [markdown]
+# ### Step 2: what a chunk leaves behind
+
+# %% mystnb={"image": {"alt": "The same blocks. The triangles on the diagonal are gray. In each block below the diagonal a flat bar is filled, as wide as the block: the factor that belongs to the steps that wrote."}} tags=["hide-input"]
+chunk_picture(2)
+plt.show()
+
+# %% [markdown]
+# The state at the chunk's end, if it had been empty at the start. Each write counts with its `dt` and fades from its own step to
+# the last: `total[:, -1:] - total`. All blocks in one column of the picture share it, so it is computed once a chunk.
+
+# %%
+weight = dts * torch.exp(total[:, -1:] - total)  # (chunks, Q)
+left = xs.mT @ (weight[..., None] * Bs)  # (chunks, headdim, d_state)
+
+# %% [markdown]
+# ### Step 3: what is carried
+
+# %% mystnb={"image": {"alt": "The same blocks in gray. On the borders between chunks, along the diagonal, four dots stand for the states, and three arrows lead from each dot to the next one."}} tags=["hide-input"]
+chunk_picture(3)
+plt.show()
+
+# %% [markdown]
+# The recurrence is still there, but it takes one step a *chunk*: fade by the whole chunk, add what the chunk left.
+
+# %%
+h, carried = torch.zeros_like(left[0]), []
+for whole, write in zip(torch.exp(total[:, -1]), left, strict=True):
+    carried.append(h)  # the state at the chunk's start
+    h = whole * h + write
+carried = torch.stack(carried)  # (chunks, headdim, d_state)
+
+# %% [markdown]
+# ### Step 4: what a step reads of the past
+
+# %% mystnb={"image": {"alt": "The same blocks. Triangles, flat bars and the chain of states are gray. In each block below the diagonal a tall narrow bar is filled, as high as the block: the factor that belongs to the steps that read."}} tags=["hide-input"]
+chunk_picture(4)
+plt.show()
+
+# %% [markdown]
+# Each step asks the carried state with its `C`. The state has faded since the chunk's start, by `total`.
+
+# %%
+y_past = torch.exp(total)[..., None] * (Cs @ carried.mT)  # (chunks, Q, headdim)
+y = (y_own + y_past).flatten(0, 1)  # (60, headdim)
+agrees("four steps", y, M @ x)
+
+# %% [markdown]
+# That is the algorithm of Mamba-2. Three of the four steps are matrix products over all chunks at once, and the one loop that
+# is left takes one turn a chunk. In the exercises you write it for any number of heads, and for lengths that do not divide.
+
+# %% [markdown]
+# ## The chunk size
+#
+# Small chunks mean many turns of the loop in step 3 and much carrying; large chunks mean large squares in step 1. `ssd_chunked` in
+# `helpers.models` has the four steps for all heads. **Guess:** which chunk size is fastest for 960 steps, and how much does the
+# result change with it?
+
+# %%
+import time
+from functools import partial
+from statistics import median
+
+from helpers.models import ssd_chunked
+
+
+def median_ms(call, repeats=5):
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(1000 * (time.perf_counter() - began))
+    return median(times[1:])  # the first is not counted
+
+
+# %% nbmake={"mock": {"REPEATS": 2}}
+REPEATS = 20 if device == "cuda" else 7
+
+# %%
+torch.manual_seed(SEED)
+windows = 32 if device == "cuda" else 1
+exact = example(windows, 960, 16, 64, groups=1, d_state=16)
+single = [t.float().to(device) for t in exact]
+x, dt, A, B, C, D = exact
+expected = ssd_recurrence(  # one window and two heads are enough to compare
+    x[:1, :, :2], dt[:1, :, :2], A[:2], B[:1], C[:1], D[:2]
+)
+
+# %%
+chunk_sizes = [8, 16, 32, 64, 128, 256, 512]
+chunk_ms = []
+for chunk_size in chunk_sizes:
+    y = ssd_chunked(*single, chunk_size=chunk_size)
+    agrees(f"chunks of {chunk_size}", y[:1, :, :2], expected, 1e-4)
+    scan = partial(ssd_chunked, *single, chunk_size=chunk_size)
+    chunk_ms.append(median_ms(scan, REPEATS))
+best = chunk_sizes[int(np.argmin(chunk_ms))]
+record(best_chunk=best, best_ms=min(chunk_ms), largest_chunk_ms=chunk_ms[-1])
+record(smallest_chunk_ms=chunk_ms[0])
+
+# %% mystnb={"image": {"alt": "Time of the chunked scan against the chunk size, both axes logarithmic, from 8 to 512 steps. A dashed line, the counted operations scaled to meet the measurement at 64, rises from left to right. The measured times lie above it for the smallest chunks, where the loop over chunks is long, reach a minimum, and rise with it toward the largest."}} tags=["hide-input"]
+from matplotlib.ticker import LogLocator
+
+
+def plain_ticks(axis):
+    """1, 2, 5, 10 and so on, written as they are."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:,g}")
+    axis.axes.minorticks_off()
+
+
+counted = [
+    2 * 960 * (q * 16 + q * 1024 + 2 * 16 * 1024) for q in chunk_sizes
+]  # own: C·B and M @ x; then two products with the state
+scaled = [c / counted[3] * chunk_ms[3] for c in counted]
+with style():
+    figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    axes.loglog(
+        chunk_sizes, chunk_ms, "o-", color=COLORS["accent"], label="measured"
+    )
+    axes.loglog(
+        chunk_sizes,
+        scaled,
+        "--",
+        color=COLORS["quiet"],
+        label="counted operations, to scale at 64",
+    )
+    axes.set_xticks(chunk_sizes, [str(q) for q in chunk_sizes])
+    plain_ticks(axes.yaxis)
+    axes.set(xlabel="chunk size (steps)", ylabel="time (ms)")
+    axes.set_title(f"960 steps, {windows} at a time, on {device}: forward")
+    axes.legend()
+plt.show()
+
+# %% [markdown]
+# The result is the same with every chunk size, to the rounding of 32-bit numbers. The time is not: on the machine that stored
+# this page, <span data-result="best_ms:.2f"></span> ms at <span data-result="best_chunk:d"></span> steps, the best, against
+# <span data-result="smallest_chunk_ms:.2f"></span> at 8 and <span data-result="largest_chunk_ms:.2f"></span> at 512. With a
+# `d_state` of 16 the squares of step 1 dominate early. The official default of 256 suits larger states.
+#
+# ### Lengths that do not divide
+#
+# 960 is no multiple of 256 or 512, and it worked. Think of `dt` as a clock again: a step of `dt = 0` fades nothing and writes
+# nothing. So the last chunk is filled up with such steps, and what they put out is thrown away.
+
+# %%
+x, dt, A, B, C, D = example(1, 37, 4, 3, groups=2, d_state=5)
+padded = [F.pad(t, (0, 0) * (t.ndim - 2) + (0, 3)) for t in (x, dt, B, C)]
+print(
+    tuple(padded[0].shape), "and dt at the end:", padded[1][0, -3:, 0].tolist()
+)
+y = ssd_recurrence(padded[0], padded[1], A, *padded[2:], D)[:, :37]
+agrees("37 steps padded to 40", y, ssd_recurrence(x, dt, A, B, C, D))
+
+# %% [markdown]
+# ## The ladder
+#
+# Four rungs, one check: output and all gradients against the loop in float64. The length, 301, is a multiple of no chunk.
+
+# %%
+torch.manual_seed(SEED)
+names = ["x", "dt", "A", "B", "C", "D"]
+exact = example(2, 301, 4, 64, groups=1, d_state=16)
+weights = torch.randn(2, 301, 4, 64, dtype=torch.float64)
+
+
+def output_and_gradients(scan, dtype=torch.float32, device=device):
+    leaves = [t.to(device, dtype).requires_grad_() for t in exact]
+    y = scan(*leaves)
+    loss = (y * weights.to(y)).sum()
+    gradients = torch.autograd.grad(loss, leaves)
+    return {"output": y.detach()} | dict(zip(names, gradients, strict=True))
+
+
+oracle = output_and_gradients(ssd_recurrence, torch.float64, "cpu")
+
+
+# %%
+def climb(name, scan, tolerance):
+    found = output_and_gradients(scan)
+    agrees(f"{name}: output", found["output"], oracle["output"], tolerance)
+    for part in names:
+        agrees(f"  gradient of {part}", found[part], oracle[part], tolerance)
+
+
+climb("loop", recurrence, 1e-4)
+
+
+# %%
+def whole_matrix(x, dt, A, B, C, D):
+    total = torch.cumsum(dt * A, dim=1)  # (batch, length, heads)
+    exponent = total[:, :, None] - total[:, None, :]  # (batch, i, j, heads)
+    future = torch.ones(x.shape[1], x.shape[1], device=x.device).triu(1).bool()
+    decay = torch.exp(exponent.masked_fill(future[..., None], -torch.inf))
+    M = torch.einsum("bin,bjn->bij", C[:, :, 0], B[:, :, 0])[..., None] * decay
+    y = torch.einsum("bijh,bjh,bjhp->bihp", M, dt, x)
+    return y + D[:, None] * x
+
+
+climb("whole matrix", whole_matrix, 1e-4)
+
+# %%
+climb("chunks of 64", lambda *t: ssd_chunked(*t, chunk_size=64), 1e-4)
+
+# %% [markdown]
+# The last rung is the kernel that the authors of Mamba-2 wrote, from the package `mamba_ssm`: the same four steps, each a
+# program for the GPU. It rounds its factors to TF32, with 10 bits of fraction, so about three decimals are all that one may ask.
+
+# %%
+
+
+@needs("a GPU", "mamba_ssm")
+def the_official_kernel():
+    from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
+
+    def official(x, dt, A, B, C, D):
+        return mamba_chunk_scan_combined(x, dt, A, B, C, chunk_size=256, D=D)
+
+    climb("official kernel", official, 1e-2)
+
+
+# %% [markdown]
+# Same map, four times. What differs is the time. One window, forward only:
+
+# %% nbmake={"mock": {"TURNS": 1}}
+TURNS = 5
+
+# %%
+window = [
+    t.float().to(device) for t in example(1, 960, 16, 64, groups=1, d_state=16)
+]
+for name, scan in [
+    ("loop", recurrence),
+    ("matrix", whole_matrix),
+    ("chunks", ssd_chunked),
+]:
+    ms = median_ms(partial(scan, *window), TURNS)
+    print(f"{name:8s} {ms:8.2f} ms on {device}")
+    record(**{f"{name}_ms": ms})
+
+# %% [markdown]
+# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f"></span> ms, the matrix
+# <span data-result="matrix_ms:.1f"></span> ms and the chunks <span data-result="chunks_ms:.2f"></span> ms, although the
+# chunks have more operations to do than the loop.
+
+# %% [markdown]
+# ## Cost against length, measured
+#
+# <a id="lab-linear"></a>Now to the sentence that everybody quotes: attention costs the square of the length, Mamba-2 costs the
+# length. Field note B of this book draws a conclusion: Transformers are "unusable for long EEG". Let us see.
+#
+# `measure_length` times whole layers, forward and backward: one layer of a Transformer (attention without a mask and a
+# feedforward part of four times the width, as PyTorch has it) and one bidirectional layer of the detector (two Mamba-2, one
+# reading backward, joined). The number of steps in a batch stays the same, 64 windows of 960 where there is a GPU: short
+# sequences come many at a time, long ones alone. So linear cost is a *flat* line.
+#
+# **Guess:** at which length does Mamba-2 begin to win? And at 960?
+
+# %% nbmake={"mock": {"LENGTHS": [120, 480, 1920], "STEPS": 1920, "REPEATS": 2}}
+if device == "cuda":
+    LENGTHS = [960, 3840, 15_360, 61_440, 245_760, 983_040]
+    STEPS, WIDTH, REPEATS = 61_440, 512, 10
+else:
+    LENGTHS, STEPS, WIDTH, REPEATS = [240, 960, 1920, 3840], 3840, 64, 5
+
+# %%
+from helpers.benchmarks.length import crossover, measure_length
+
+costs = measure_length(LENGTHS, STEPS, d_model=WIDTH, repeats=REPEATS)
+for cost in costs:
+    row = f"{cost.length:7,d} steps x {cost.batch:2d}  {cost.layer:12s}"
+    if cost.ms is None:
+        print(f"{row} left out: about {cost.expected_s:.0f} s expected")
+        continue
+    memory = "" if cost.peak_mib is None else f"{cost.peak_mib / 1024:6.1f} GiB"
+    print(f"{row} {cost.ms:9.1f} ms {cost.ns_per_step:8.0f} ns a step {memory}")
+
+# %% tags=["hide-input"]
+timed = {(cost.layer, cost.length): cost for cost in costs if cost.ms}
+near = min(LENGTHS, key=lambda n: abs(n - 960))
+meet = crossover(costs)
+record(
+    crossover=f"about {meet:,.0f}" if meet else "none within what was measured"
+)
+record(
+    transformer_at_960_ms=timed["Transformer", near].ms,
+    mamba_at_960_ms=timed["Bi-Mamba-2", near].ms,
+    mamba_over_transformer_at_960=timed["Bi-Mamba-2", near].ms
+    / timed["Transformer", near].ms,
+)
+longest = max(length for layer, length in timed if layer == "Transformer")
+record(
+    longest_of_both=longest,
+    transformer_over_mamba_at_longest=timed["Transformer", longest].ms
+    / timed["Bi-Mamba-2", longest].ms,
+)
+record(
+    length_model_width=WIDTH,
+    first_call_s=max(c.first_s for c in timed.values()),
+)
+
+# %% mystnb={"image": {"alt": "Time per step in nanoseconds against the length of the sequence, both axes logarithmic. The line of the Transformer layer starts below that of the bidirectional Mamba-2 layer at short lengths, bends upward and crosses it, and from there rises in proportion to the length. The Mamba-2 line stays nearly flat over the whole range. A dotted vertical line marks 960 steps, where the Transformer layer is the cheaper one."}} tags=["hide-input"]
+with style():
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    for layer, marker, color in [
+        ("Transformer", "s--", "marked"),
+        ("Bi-Mamba-2", "o-", "accent"),
+    ]:
+        points = [(c.length, c.ns_per_step) for c in costs if c.layer == layer]
+        points = [(n, ns) for n, ns in points if ns]
+        axes.loglog(*zip(*points, strict=True), marker, color=COLORS[color])
+        axes.annotate(
+            layer,
+            points[-1],
+            xytext=(-10, 8),
+            textcoords="offset points",
+            ha="right",
+            color=COLORS[color],
+        )
+    axes.axvline(960, color=COLORS["quiet"], linestyle=":", linewidth=1)
+    axes.set(xlabel="length (steps); 960 is a window", ylabel="ns a step")
+    axes.set_title(f"Forward and backward, width {WIDTH}, on {device}")
+    axes.set_xticks(LENGTHS, [f"{n:,d}" for n in LENGTHS])
+    plain_ticks(axes.yaxis)
+plt.show()
+
+# %% [markdown]
+# The claim is true, and the conclusion is not. Flat against rising: the cost of Mamba-2 is linear. They meet at
+# <span data-result="crossover"></span> steps, and at <span data-result="longest_of_both:,d"></span> the Transformer layer takes
+# <span data-result="transformer_over_mamba_at_longest:.0f"></span> times as long. But at **960 steps**, where this book's detector
+# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f"></span> ms and the Transformer layer
+# <span data-result="transformer_at_960_ms:.1f"></span>, that is
+# <span data-result="mamba_over_transformer_at_960:.2f"></span> times as much. **At this length, O(N) wins nothing.**
+#
+# Why? Attention proper is a small part of a Transformer layer when the sequence is short. Count:
+
+
+# %%
+def transformer_operations(length, width=512):
+    dense = 2 * length * (4 * width**2 + 2 * width * 4 * width)
+    attention = 4 * length**2 * width
+    return dense + attention, attention
+
+
+def mamba_operations(length, chunk, width=512, d_state=16):
+    inner = 2 * width
+    project = 2 * length * width * (2 * inner + 2 * d_state + 16 + inner)
+    filled = -(-length // chunk) * chunk  # whole chunks
+    scan = 2 * filled * (chunk * (d_state + inner) + 2 * d_state * inner)
+    join = 2 * length * 2 * width * width
+    return 2 * (project + scan) + join
+
+
+# %%
+for length in (960, 3840, 15_360):
+    whole, attention = transformer_operations(length)
+    print(f"{length:6,d} steps, in billions")
+    print(
+        f"  Transformer {whole / 1e9:.1f}, of which attention {attention / 1e9:.1f}"
+    )
+    for chunk in (64, 256):
+        count = mamba_operations(length, chunk) / 1e9
+        print(f"  Bi-Mamba-2 {count:.1f} with chunks of {chunk}")
+
+# %% [markdown]
+# At 960 steps, attention is a quarter of the Transformer layer, and two Mamba-2 with their projections have about as much to do
+# as the whole of it, a little less or a little more as the chunk size will have it. A square is only expensive once it is large.
+#
+# And how long is "long EEG"? A recording of a day is long. But both networks read it in windows of a minute, each by itself, so
+# the cost of a day is linear in the day for *either*. The square would come with windows of an hour. What Mamba-2 offers
+# there is a state that could be carried from window to window; this detector does not do that, and it could not, for the half of
+# it that reads backward.
+#
+# <a id="lab-convolution"></a>Field note B also says what a plain convolution in place of Mamba-2 would lose: "the O(N) sequence
+# modeling advantage". Time one, with a kernel of five steps:
+
+# %%
+for length in (3840, 15_360, 61_440):
+    x = torch.randn(1, 512, length, device=device)
+    kernel = torch.randn(512, 1, 5, device=device)
+    ms = median_ms(partial(F.conv1d, x, kernel, groups=512))
+    print(f"{length:6,d} steps: {ms * 1e6 / length:6.1f} ns a step")
+
+# %% [markdown]
+# No sign of a square: a convolution is linear, too, or better while the device is not filled. What it would lose is the state.
+# Chapter 07 (to come) shows that on a task.
+#
+# (The long end of the measurement with a GPU is 983,040 steps, for a reason that stands below.)
+
+# %% [markdown]
+# ## What can go wrong here
+#
+# **A quotient of cumulative products.** The decay from step $j$ to step $i$ is a quotient: $p_i / p_j$, with $p$ the product of
+# all decays so far. It is right on paper. Here is one chunk of 128 steps with `dt` 0.1 and a rate of 16, both of which a new
+# Mamba-2 has:
+
+# %%
+steps = torch.full((128,), 0.1 * -16.0)  # dt·A, 32-bit
+product = torch.exp(torch.cumsum(steps, dim=0))
+quotient = (product[:, None] / product[None, :]).tril()
+print("smallest product:", product.min().item())
+print(f"not a number: {quotient.isnan().sum()} of {quotient.numel():,d}")
+
+# %%
+total = torch.cumsum(steps, dim=0)
+right = torch.exp((total[:, None] - total[None, :]).clamp(max=0)).tril()
+print("by differences:", int(right.isnan().sum()))
+
+# %% [markdown]
+# The product runs out of the range of 32-bit numbers and becomes 0, and 0/0 is no number. Take differences of the sums *first*,
+# and exp of what is never positive *last*. Masking afterwards does not help: above the diagonal the exponents are positive,
+# exp gives infinity, and infinity times 0 is no number either. (So cut the exponents first: fill with `-inf`, or clamp at 0.)
+#
+# **Sums in 16 bits.** bfloat16 has 8 bits of fraction. A cumulative sum of `dt·A` grows with the chunk, and the differences of
+# neighbors drown in its rounding:
+
+# %%
+torch.manual_seed(SEED)
+dtA = -0.5 * torch.rand(512)
+for count in (16, 64, 256, 512):
+    exact_sum = torch.cumsum(dtA[:count].double(), dim=0)
+    rough_sum = dtA[:count].bfloat16().cumsum(dim=0).double()
+    wanted = exact_sum[8:] - exact_sum[:-8]  # decay over eight steps, in logs
+    worst = (rough_sum[8:] - rough_sum[:-8] - wanted).abs().max()
+    print(
+        f"chunk of {count:3d}: a decay over 8 steps off by {worst.expm1():.0%}"
+    )
+
+# %% [markdown]
+# Keep `dt`, `A` and their sums in 32 bits, under autocast as well. `ssd_chunked` and the official kernel do.
+#
+# **The carry forgotten.** A scan that drops the state between chunks is right up to the end of the first. A test with one short
+# sequence sees nothing:
+
+
+# %%
+def forgetful(x, dt, A, B, C, chunk_size):
+    pieces = zip(
+        *(t.split(chunk_size, dim=1) for t in (x, dt, B, C)), strict=True
+    )
+    return torch.cat(
+        [ssd_chunked(x, dt, A, B, C) for x, dt, B, C in pieces], dim=1
+    )
+
+
+for length in (16, 17, 100):
+    x, dt, A, B, C, _ = example(1, length, 2, 3, groups=1, d_state=4)
+    y, expected = forgetful(x, dt, A, B, C, 16), ssd_recurrence(x, dt, A, B, C)
+    off = (y - expected).abs().max() / expected.abs().max()
+    print(f"{length:3d} steps, chunk size 16: off by {off:.0e}")
+
+# %% [markdown]
+# Test at lengths below, at, just above and far above a chunk, and at one that does not divide.
+#
+# **Only multiples of the chunk.** The short listing in the Mamba-2 paper, which many projects copied, asserts that the length
+# divides by the chunk. 960 does by 64, and does not by 128 or 256. Fill up with `dt = 0`.
+#
+# **Offsets in 32 bits.** The official kernels (mamba_ssm up to 2.3.2.post1) compute places in memory in 32 bits. Beyond
+# $2^{31}$ numbers they wrap, and the result is an illegal access or a wrong number without any error
+# ([state-spaces/mamba #1015](https://github.com/state-spaces/mamba/issues/1015)). One step of this model's projection is 2,096
+# numbers wide:
+
+# %%
+print(f"first step out of reach: {2**31 // 2096:,d}")
+
+# %% [markdown]
+# The measurement above stays below it, with 983,040.
+#
+# | you see | because | do |
+# |---|---|---|
+# | `nan` after a few steps of training | cumulative products divided, or exp before the mask | differences first, exp last |
+# | output right, slightly off, worse with larger chunks | decays summed in 16 bits | sum in 32 bits |
+# | short tests pass, long sequences are off | the carry | test beyond one chunk |
+# | the first call takes a minute | the official kernels try out many variants for each new shape | time the second call |
+# | `illegal memory access` far beyond 100,000 steps | 32-bit offsets | shorter sequences, or our chunks |
+
+# %% [markdown]
+# ## Exercises
+#
+# From the recurrence to your own chunked scan, in five pieces; each one uses the ones before. All tensors are float64.
+#
+# **05.1** Write `scan_one_head(x, dt, A, B, C)`: the loop for one head, without `D`. `x` is (length, headdim), `dt` (length,), `A` a
+# tensor with one number, `B` and `C` (length, d_state). Start from a state of zeros, (headdim, d_state); return (length, headdim).
+
+# %%
+from helpers.teaching import check, solution
+
+
+def scan_one_head(x, dt, A, B, C): ...
+
+
+check("05.1", scan_one_head)
+
+# %% tags=["remove-input"]
+solution("05.1")
+
+# %% [markdown]
+# **05.2** Write `decay_matrix(dt, A)`: (length, length), in row $i$ and column $j$ what is left at step $i$ of a write at step $j$:
+# $\exp(A \sum_{k=j+1}^{i} \Delta_k)$, 1 on the diagonal, 0 above. It has to stay a number where `dt` is 900.
+
+
+# %%
+def decay_matrix(dt, A): ...
+
+
+check("05.2", decay_matrix)
+
+# %% tags=["remove-input"]
+solution("05.2")
+
+# %% [markdown]
+# **05.3** Write `own_chunk(x, dt, A, B, C)`: the output of one chunk from an empty state, (steps, headdim), as one masked matrix
+# times `x`. Use your `decay_matrix`. The arguments are those of 05.1.
+
+
+# %%
+def own_chunk(x, dt, A, B, C): ...
+
+
+check("05.3", own_chunk)
+
+# %% tags=["remove-input"]
+solution("05.3")
+
+# %% [markdown]
+# **05.4** Write `left_behind(x, dt, A, B)`: the state at the end of the chunk, from an empty one at its start, (headdim, d_state),
+# without a loop.
+
+
+# %%
+def left_behind(x, dt, A, B): ...
+
+
+check("05.4", left_behind)
+
+# %% tags=["remove-input"]
+solution("05.4")
+
+# %% [markdown]
+# **05.5** Write `chunked_scan(x, dt, A, B, C, chunk_size)` for the shapes of the table above, without `D`, for any length. Head `h`
+# reads group `h // (heads // groups)`. Carry the state from chunk to chunk. It is compared with the recurrence at 37 steps with
+# chunks of 8, and at 101 with chunks of 16.
+
+
+# %%
+def chunked_scan(x, dt, A, B, C, chunk_size): ...
+
+
+check("05.5", chunked_scan)
+
+# %% tags=["remove-input"]
+solution("05.5")
+
+# %% [markdown]
+# ## Recap
+#
+# - A state space layer is a loop: fade, write, read. Its time constants say how long it remembers; a new Mamba-2 has them from
+#   <span data-result="shortest_tau:.2f"></span> to <span data-result="longest_tau:.0f"></span> seconds.
+# - With a fixed decay the loop is also a convolution. With a `dt` that the input chooses, it is not; it still is a masked matrix.
+# - One decay a head makes the blocks below the diagonal thin: rank `d_state`. So the matrix can be computed chunk by chunk, with
+#   a short recurrence in between, at a cost linear in the length. The chunk size changes the cost, never the result.
+# - Linear is not the same as cheap. At 960 steps this layer costs as much as a Transformer layer or more.
+# - What you check against is a loop in float64: at several lengths, gradients included.
+#
+# ## What next
+#
+# Around this scan stand a projection, a short convolution and a gate. Chapter 06 takes that block apart, tensor by tensor, and
+# chapter 07 lets two of them read in both directions. [The paper](https://arxiv.org/abs/2405.21060) proves what you measured, and
+# more {cite:p}`dao2024mamba2`. The [API reference](../book/api.md) describes `ssd_recurrence` and `ssd_chunked`.
