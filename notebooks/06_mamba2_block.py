@@ -259,7 +259,7 @@ torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
 record(walk_off=off.item())
 
 # %% [markdown]
-# The same up to rounding (<span data-result="walk_off:.0e">5e-07</span>): float32 has about seven digits, and the two ways
+# The same up to rounding (<span data-result="walk_off:.0e">6e-06</span>): float32 has about seven digits, and the two ways
 # add in another order. You have just written Mamba-2.
 
 # %% [markdown]
@@ -307,9 +307,9 @@ print(f"from {resting.min():.2f} s to {resting.max():.1f} s without input")
 record(shortest_s=resting.min(), longest_s=resting.max(), spread=spread)
 
 # %% [markdown]
-# The dots are what was drawn, from <span data-result="shortest_s:.2f">0.05</span> s to
-# <span data-result="longest_s:.1f">30.0</span> s. The bars are what the input makes of it, with nothing learned yet: from its
-# shortest to its longest, a typical head moves by a factor of <span data-result="spread:.0f">5</span>. Training decides what
+# The dots are what was drawn, from <span data-result="shortest_s:.2f">0.06</span> s to
+# <span data-result="longest_s:.1f">19.7</span> s. The bars are what the input makes of it, with nothing learned yet: from its
+# shortest to its longest, a typical head moves by a factor of <span data-result="spread:.0f">11</span>. Training decides what
 # for.
 #
 # All of this hangs on the start. Some frameworks draw the weights of every convolution and every linear map anew after a
@@ -484,7 +484,7 @@ print(f"mean square at a typical step: {power:.0e}, eps 1e-05")
 record(norm_power=power)
 
 # %% [markdown]
-# About <span data-result="norm_power:.0e">1e-02</span>. Weights drawn anew by the wrong rule bring it down to `eps`;
+# About <span data-result="norm_power:.0e">6e-03</span>. Weights drawn anew by the wrong rule bring it down to `eps`;
 # chapter 08 shows how.
 
 # %% [markdown]
@@ -713,8 +713,8 @@ plt.show()
 
 # %% [markdown]
 # With the state handed on, the pieces are the whole. Without it, the output right after a cut is off by
-# <span data-result="lost_first:.0f">60</span> %, after 10 seconds by <span data-result="lost_10s:.1f">3.0</span> %, and at the
-# end of the minute by <span data-result="lost_60s:.1f">1.0</span> %: each head catches up within its own time constant. (This
+# <span data-result="lost_first:.0f">51</span> %, after 10 seconds by <span data-result="lost_10s:.1f">0.7</span> %, and at the
+# end of the minute by <span data-result="lost_60s:.1f">0.1</span> %: each head catches up within its own time constant. (This
 # is one untrained block. It says how the loss is spread over a window, and nothing about detection.)
 #
 # The kernel cannot do this: its fused function starts the convolution from zeros. So pieces with a state are computed in
@@ -815,7 +815,7 @@ print(f"longest memory: {now.max():.1f} s, then {then.max():.1f} s")
 record(now_longest=now.max(), then_longest=then.max())
 
 # %% [markdown]
-# From <span data-result="now_longest:.1f">30.0</span> s to <span data-result="then_longest:.1f">8.0</span> s. The short memories
+# From <span data-result="now_longest:.1f">19.7</span> s to <span data-result="then_longest:.1f">4.6</span> s. The short memories
 # hardly move, the long ones go: in a layer whose reason to be there is the whole minute. This is the pull alone. A
 # gradient can hold against it, and where the task needs a long memory it will; but it has to work against the
 # optimizer at every step. `parameter_groups` of this workbook respects the marks, and `decay_all=True` is there for
