@@ -92,8 +92,18 @@ def measure_length(lengths, steps, d_model=512, device=None, repeats=10, limit_s
     if d_model % 64 or d_model < 64:
         raise ValueError(f"d_model is {d_model}; expected a multiple of 64, the width of one head")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    costs = [cost for name in LAYERS for cost in _by_length(name, lengths, steps, d_model, device, repeats, limit_s)]
-    return sorted(costs, key=lambda cost: (cost.length, LAYERS.index(cost.layer)))
+    torch.manual_seed(0)
+    layers = {name: _build(name, d_model).to(device) for name in LAYERS}
+    costs, last = [], {}
+    for length in lengths:
+        batch = max(1, steps // length)
+        left_out = {name: _expected_s(cost, length, batch) for name, cost in last.items()}
+        left_out = {name: seconds for name, seconds in left_out.items() if seconds > limit_s}
+        timed = {name: layer for name, layer in layers.items() if name not in left_out}
+        last |= _measure(timed, length, batch, d_model, device, repeats, limit_s)
+        for name in LAYERS:
+            costs.append(last[name] if name in timed else LengthCost(name, length, batch, expected_s=left_out[name]))
+    return costs
 
 
 def crossover(costs):
@@ -121,23 +131,10 @@ def crossover(costs):
     return None
 
 
-def _by_length(name, lengths, steps, d_model, device, repeats, limit_s):
-    """One layer over all lengths; afterwards its memory is free again."""
-    torch.manual_seed(0)
-    layer = _build(name, d_model).to(device)
-    costs, last = [], None
-    for length in lengths:
-        batch = max(1, steps // length)
-        if last is not None:
-            growth = length / last.length
-            work = growth**2 if name == "Transformer" else growth
-            expected = last.ms / 1e3 * work * batch / last.batch
-            if expected > limit_s:
-                costs.append(LengthCost(name, length, batch, expected_s=expected))
-                continue
-        last = _measure(name, layer, length, batch, d_model, device, repeats, limit_s)
-        costs.append(last)
-    return costs
+def _expected_s(cost, length, batch):
+    """How long one call will take, after the cost at a shorter length."""
+    growth = length / cost.length
+    return cost.ms / 1e3 * (growth**2 if cost.layer == "Transformer" else growth) * batch / cost.batch
 
 
 def _build(name, d_model):
@@ -146,20 +143,35 @@ def _build(name, d_model):
     return BiMamba2(d_model, dropout=0.0, d_state=16)
 
 
-def _measure(name, layer, length, batch, d_model, device, repeats, limit_s):
+def _measure(layers, length, batch, d_model, device, repeats, limit_s):
+    """Time layers in turn, so that a machine that is busy for a while slows all of them down."""
     x = torch.randn(batch, length, d_model, device=device, requires_grad=True)
     gradient = torch.randn_like(x)  # of the output; that of a sum would vanish in the last LayerNorm
-    first, second = _seconds(layer, x, gradient), _seconds(layer, x, gradient)
-    repeats = max(2, min(repeats, int(limit_s / second)))
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    times = [_seconds(layer, x, gradient) * 1e3 for _ in range(repeats)]
-    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
-    return LengthCost(name, length, batch, median(times), min(times), max(times), first, peak)
+    first = {name: _seconds(layer, x, gradient) for name, layer in layers.items()}
+    turns = {name: _turns(_seconds(layer, x, gradient), repeats, limit_s) for name, layer in layers.items()}
+    times, peaks = {name: [] for name in layers}, dict.fromkeys(layers, 0.0)
+    for turn in range(max(turns.values(), default=0)):
+        for name, layer in layers.items():
+            if turn >= turns[name]:
+                continue
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            times[name].append(_seconds(layer, x, gradient) * 1e3)
+            if device == "cuda":
+                peaks[name] = max(peaks[name], torch.cuda.max_memory_allocated() / 2**20)
+            layer.zero_grad(set_to_none=True)
+    return {
+        name: LengthCost(name, length, batch, median(ms), min(ms), max(ms), first[name], peaks[name] or None)
+        for name, ms in times.items()
+    }
+
+
+def _turns(seconds, repeats, limit_s):
+    return max(2, min(repeats, int(limit_s / seconds)))
 
 
 def _seconds(layer, x, gradient):
-    """Time of one forward and backward pass. The gradients are dropped before the clock starts."""
+    """Time of one forward and backward pass. Old gradients are dropped before the clock starts."""
     layer.zero_grad(set_to_none=True)
     x.grad = None
     if x.device.type != "cuda":
