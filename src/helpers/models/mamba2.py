@@ -228,7 +228,9 @@ class Mamba2(nn.Module):
             state = self.initial_state(len(u))
         if state is not None:
             xBC = torch.cat([state.conv.mT.to(xBC.dtype), xBC], dim=1)  # (batch, d_conv - 1 + length, channels)
-        convolved = F.silu(causal_conv(xBC, self.conv1d.weight, self.conv1d.bias))[:, -u.shape[1] :]
+        convolved = causal_conv(xBC, self.conv1d.weight, self.conv1d.bias, silu=True)
+        if state is not None:
+            convolved = convolved[:, self.d_conv - 1 :]
         x, B, C, dt, A = self._of_ssd(convolved, dt)
         y = ssd_chunked(
             x,
