@@ -58,6 +58,7 @@ import torch
 from helpers.detection import best_device
 from helpers.teaching import COLORS, explore, needs, record, style
 
+# %%
 device = best_device()
 print("measurements run on", device)
 
@@ -80,6 +81,7 @@ def one_number(x, a, b):
     return np.array(states)
 
 
+# %%
 one_number([1, 0, 0, 0, 0, 0], a=0.8, b=1).round(3)
 
 # %% [markdown]
@@ -196,6 +198,7 @@ a, b = keep(2), 1 - keep(2)
 part = size[shown]  # (1920,), two minutes
 loop = one_number(part, a, b)
 
+# %%
 kernel = b * a ** np.arange(len(part))
 convolution = np.convolve(part, kernel)[: len(part)]
 agrees("convolution", convolution, loop)
@@ -269,6 +272,7 @@ def selective(x, dt, A, B, C):
     return torch.stack(outputs)  # (length,)
 
 
+# %%
 y = selective(x, dt, A, B, C)
 
 # %% [markdown]
@@ -301,6 +305,7 @@ def impulse_response(at, steps=20):
     return answer / answer[0]  # the share that is left
 
 
+# %%
 for at in (3, 10):
     left = impulse_response(at)
     print(
@@ -308,8 +313,9 @@ for at in (3, 10):
     )
 
 # %% [markdown]
-# The first of them meets step 8 and is wiped out, the second comes after it and lasts. Different answers at different places: no
-# kernel describes this, and the convolution is lost. The matrix is not. What was written at step $j$ fades at the steps after it, up to $i$, and the exponents add up:
+# The first of them meets step 8 and is wiped out, the second comes after it and lasts. Different answers at different
+# places: no kernel describes this, and the convolution is lost. The matrix is not. What was written at step $j$ fades at
+# the steps after it, up to $i$, and the exponents add up:
 #
 # $$M_{ij} = C_i\, B_j\, \exp\Bigl(A \sum_{k=j+1}^{i} \Delta_k\Bigr)\, \Delta_j, \qquad i \ge j$$
 #
@@ -361,8 +367,9 @@ plt.show()
 # | `D` | (heads,) | how much of the input goes past the state | |
 # | `h` | (batch, heads, headdim, d_state) | the state | 16,384 numbers |
 #
-# One head decays with *one* number at each step, whatever its 64 × 16 state holds. (In Mamba-1 every one of them had its own.)
-# This restriction is what makes the rest of the chapter possible.
+# One head decays with *one* number at each step, whatever its state of 64 × 16 holds. So its fading can be pulled out of the sum
+# over the state: in the matrix it is a factor beside $C_i \cdot B_j$. In Mamba-1 each of the 16 has a decay of its own, and there
+# is no such factor. This restriction is what makes products of matrices possible.
 #
 # The write is an outer product: each of the 64 channels writes its value to the 16 places, in the proportions that `B` says.
 # The read is a product with `C` over the 16 places. Here is the whole recurrence:
@@ -416,6 +423,8 @@ import torch.nn.functional as F
 from helpers.models import Mamba2
 
 layers = [Mamba2(512, d_state=16) for _ in range(12)]  # 16 heads each
+
+# %%
 taus = torch.cat(
     [
         1 / (F.softplus(layer.dt_bias) * torch.exp(layer.A_log)) / 16
@@ -447,7 +456,7 @@ plt.show()
 
 # %% [markdown]
 # From the length of a wave to that of a window, most of them short: of 192 heads,
-# <span data-result="tau_above_10:d"></span> remember for more than ten seconds. The input changes `dt` at every step, so these
+# <span data-result="tau_above_10:d">10</span> remember for more than ten seconds. The input changes `dt` at every step, so these
 # are only where training begins. (By definition the range ends at `1 / (0.1 * 16)` steps, 0.04 s, and `1 / 0.001` steps, 62 s.)
 #
 # <a id="lab-reach"></a>Is the whole window in reach? Of what was written at its first step, a minute later this is left:
@@ -652,6 +661,7 @@ from statistics import median
 from helpers.models import ssd_chunked
 
 
+# %%
 def median_ms(call, repeats=5):
     times = []
     for _ in range(repeats + 1):
@@ -724,8 +734,8 @@ plt.show()
 
 # %% [markdown]
 # The result is the same with every chunk size, to the rounding of 32-bit numbers. The time is not: on the machine that stored
-# this page, <span data-result="best_ms:.2f"></span> ms at <span data-result="best_chunk:d"></span> steps, the best, against
-# <span data-result="smallest_chunk_ms:.2f"></span> at 8 and <span data-result="largest_chunk_ms:.2f"></span> at 512. With a
+# this page, <span data-result="best_ms:.2f">80.17</span> ms at <span data-result="best_chunk:d">16</span> steps, the best, against
+# <span data-result="smallest_chunk_ms:.2f">111.61</span> at 8 and <span data-result="largest_chunk_ms:.2f">484.05</span> at 512. With a
 # `d_state` of 16 the squares of step 1 dominate early. The official default of 256 suits larger states.
 #
 # ### Lengths that do not divide
@@ -796,9 +806,8 @@ climb("chunks of 64", lambda *t: ssd_chunked(*t, chunk_size=64), 1e-4)
 # The last rung is the kernel that the authors of Mamba-2 wrote, from the package `mamba_ssm`: the same four steps, each a
 # program for the GPU. It rounds its factors to TF32, with 10 bits of fraction, so about three decimals are all that one may ask.
 
+
 # %%
-
-
 @needs("a GPU", "mamba_ssm")
 def the_official_kernel():
     from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
@@ -829,8 +838,8 @@ for name, scan in [
     record(**{f"{name}_ms": ms})
 
 # %% [markdown]
-# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f"></span> ms, the matrix
-# <span data-result="matrix_ms:.1f"></span> ms and the chunks <span data-result="chunks_ms:.2f"></span> ms, although the
+# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f">7290.9</span> ms, the matrix
+# <span data-result="matrix_ms:.1f">2844.9</span> ms and the chunks <span data-result="chunks_ms:.2f">227.90</span> ms, although the
 # chunks have more operations to do than the loop.
 
 # %% [markdown]
@@ -842,11 +851,12 @@ for name, scan in [
 # `measure_length` times whole layers, forward and backward: one layer of a Transformer (attention without a mask and a
 # feedforward part of four times the width, as PyTorch has it) and one bidirectional layer of the detector (two Mamba-2, one
 # reading backward, joined). The number of steps in a batch stays the same, 64 windows of 960 where there is a GPU: short
-# sequences come many at a time, long ones alone. So linear cost is a *flat* line.
+# sequences come many at a time, long ones alone. So linear cost is a *flat* line. (Without a GPU the layers are narrow and
+# the sequences short, or you would wait.)
 #
 # **Guess:** at which length does Mamba-2 begin to win? And at 960?
 
-# %% nbmake={"mock": {"LENGTHS": [120, 480, 1920], "STEPS": 1920, "REPEATS": 2}}
+# %% nbmake={"mock": {"LENGTHS": [120, 480, 1920], "REPEATS": 2, "STEPS": 1920}}
 if device == "cuda":
     LENGTHS = [960, 3840, 15_360, 61_440, 245_760, 983_040]
     STEPS, WIDTH, REPEATS = 61_440, 512, 10
@@ -915,12 +925,12 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The claim is true, and the conclusion is not. Flat against rising: the cost of Mamba-2 is linear. They meet at
-# <span data-result="crossover"></span> steps, and at <span data-result="longest_of_both:,d"></span> the Transformer layer takes
-# <span data-result="transformer_over_mamba_at_longest:.0f"></span> times as long. But at **960 steps**, where this book's detector
-# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f"></span> ms and the Transformer layer
-# <span data-result="transformer_at_960_ms:.1f"></span>, that is
-# <span data-result="mamba_over_transformer_at_960:.2f"></span> times as much. **At this length, O(N) wins nothing.**
+# The claim is true, and the conclusion is not. Flat against rising: the cost of Mamba-2 is linear. The two meet at
+# <span data-result="crossover">about 894</span> steps, and at <span data-result="longest_of_both:,d">3,840</span> the Transformer layer takes
+# <span data-result="transformer_over_mamba_at_longest:.0f">3</span> times as long. But at **960 steps**, where this book's detector
+# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">1560.3</span> ms and the Transformer layer
+# <span data-result="transformer_at_960_ms:.1f">1696.6</span>, that is
+# <span data-result="mamba_over_transformer_at_960:.2f">0.92</span> times as much. **At this length, O(N) wins nothing.**
 #
 # Why? Attention proper is a small part of a Transformer layer when the sequence is short. Count:
 
@@ -955,6 +965,9 @@ for length in (960, 3840, 15_360):
 # %% [markdown]
 # At 960 steps, attention is a quarter of the Transformer layer, and two Mamba-2 with their projections have about as much to do
 # as the whole of it, a little less or a little more as the chunk size will have it. A square is only expensive once it is large.
+#
+# Memory does not show the square, either (the last column of the table, where there is a GPU): PyTorch's attention never stores
+# its matrix, but goes through it block by block ([FlashAttention](https://arxiv.org/abs/2205.14135)). The time it cannot avoid.
 #
 # And how long is "long EEG"? A recording of a day is long. But both networks read it in windows of a minute, each by itself, so
 # the cost of a day is linear in the day for *either*. The square would come with windows of an hour. What Mamba-2 offers
@@ -1033,6 +1046,7 @@ def forgetful(x, dt, A, B, C, chunk_size):
     )
 
 
+# %%
 for length in (16, 17, 100):
     x, dt, A, B, C, _ = example(1, length, 2, 3, groups=1, d_state=4)
     y, expected = forgetful(x, dt, A, B, C, 16), ssd_recurrence(x, dt, A, B, C)
@@ -1145,10 +1159,11 @@ solution("05.5")
 # ## Recap
 #
 # - A state space layer is a loop: fade, write, read. Its time constants say how long it remembers; a new Mamba-2 has them from
-#   <span data-result="shortest_tau:.2f"></span> to <span data-result="longest_tau:.0f"></span> seconds.
+#   <span data-result="shortest_tau:.2f">0.04</span> to <span data-result="longest_tau:.0f">50</span> seconds.
 # - With a fixed decay the loop is also a convolution. With a `dt` that the input chooses, it is not; it still is a masked matrix.
-# - One decay a head makes the blocks below the diagonal thin: rank `d_state`. So the matrix can be computed chunk by chunk, with
-#   a short recurrence in between, at a cost linear in the length. The chunk size changes the cost, never the result.
+# - What passes from chunk to chunk passes through the state, so the blocks below the diagonal are thin: rank `d_state`. With one
+#   decay a head, the rest is products of matrices. So the cost is linear in the length. The chunk size changes the cost, never
+#   the result.
 # - Linear is not the same as cheap. At 960 steps this layer costs as much as a Transformer layer or more.
 # - What you check against is a loop in float64: at several lengths, gradients included.
 #
