@@ -158,11 +158,13 @@ def arrow(axes, start, end, text=""):
     axes.text(*middle, text, fontsize=9, va="center")
 
 
-# %% mystnb={"image": {"alt": "The block as a flow of bars from top to bottom; the width of a bar is its number of channels. At the top the input u, 512 wide. An arrow, in_proj, leads to a row of three bars: z, 1024 wide; x B C, 1056 wide; dt, 16 wide. From x B C an arrow, convolution and SiLU, leads to three bars: x, 1024; B, 16; C, 16. From them and from dt, which passes a softplus, arrows lead to a box, the scan with A and D, and on to y, 1024 wide. z goes past all of this and meets y at a box that multiplies by SiLU of z and then norms. Below it out_proj leads to the output, 512 wide."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "The block as a flow of bars from top to bottom; the width of a bar is its number of channels. At the top the input u, 512 wide. Arrows, in_proj, lead to a row of three bars: z, 1024 wide; x B C, 1056 wide; dt, 16 wide. From x B C an arrow, convolution and SiLU, leads to three bars: x, 1024; B, 16; C, 16. From them and from dt, which passes a softplus, arrows lead to a box, the scan with A and D, and on to y, 1024 wide. z goes past all of this and meets y at a box that multiplies by SiLU of z and then norms. Below it out_proj leads to the output, 512 wide."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 6.2), layout="constrained")
     bar(axes, 3.6, 7, 512, "u  512", "ink")
-    arrow(axes, (4.2, 6.8), (4.2, 6.25), "in_proj")
+    for x in (1.6, 4.2, 6.4):
+        arrow(axes, (4.2, 6.8), (x, 6.25))
+    axes.text(4.5, 6.52, "in_proj", fontsize=9, va="center")
     bar(axes, 0, 6, 1024, "z  1024", "quiet")
     bar(axes, 2.9, 6, 1056, "x B C  1056")
     bar(axes, 6.3, 6, 16, "dt 16", "marked")
@@ -228,13 +230,21 @@ with torch.inference_mode():
 print(tuple(dt.shape), f"A from {A.min():.1f} to {A.max():.1f}")
 
 # %% [markdown]
-# **Scan.** Chapter 05 in one call. The skip `D` adds the input once more, each head with its own weight.
+# **Scan.** Chapter 05 in one call. The skip `D` adds the input once more, each head with its own weight: 1 at the start.
 
 # %%
 with torch.inference_mode():
-    y = ssd_chunked(x, dt, A, B, C, chunk_size=64)  # (1, 960, 16, 64)
-    y = y + block.D[:, None] * x  # (1, 960, 16, 64)
-    y = y.flatten(-2)  # (1, 960, 1024): the heads side by side
+    remembered = ssd_chunked(x, dt, A, B, C, chunk_size=64)
+    skipped = block.D[:, None] * x  # (1, 960, 16, 64), both
+y = (remembered + skipped).flatten(-2)  # (1, 960, 1024): heads side by side
+share = (remembered.std() / skipped.std()).item()
+print(f"what is remembered is {share:.3f} of the size of what is skipped")
+record(remembered_percent=100 * share)
+
+# %% [markdown]
+# Before anything is learned the skip is by far the louder: what comes from the state has
+# <span data-result="remembered_percent:.1f">5.0</span> % of its size. Not much, and it has to be *something*: what is zero at
+# the start gets no gradient to grow by. Remember this number for chapter 08, where a fault makes it far smaller.
 
 # %% [markdown]
 # **Gate, norm, out.** `z` has waited all the time. It multiplies; then each step is divided by its root mean square, so that
@@ -268,7 +278,7 @@ record(walk_off=off.item())
 #
 # Within one step the state of a head fades by $e^{\Delta A}$. So its time constant, in steps, is $1 / (\Delta |A|)$, and in
 # seconds a sixteenth of that. At the start of training $|A|$ is drawn between 1 and 16, and `dt_bias` so that $\Delta$
-# lies between 0.001 and 0.1, evenly on a logarithmic scale.
+# lies between 0.001 and 0.1, evenly on a logarithmic scale. <!-- given: the block's initialization -->
 #
 # **Guess:** at 16 steps a second, what are the shortest and the longest memory that such a draw can give?
 
@@ -283,7 +293,7 @@ print(f"from {shortest:.2f} s to {longest:.1f} s")
 # step has its own. Here are the 16 heads of our block, on this minute of EEG.
 
 
-# %% mystnb={"image": {"alt": "Sixteen horizontal bars, one for each head, on a logarithmic axis of time constants from 0.02 to 100 seconds, sorted. A dot on each bar marks the time constant without input; the dots rise from about a tenth of a second to tens of seconds. Each bar spans what the middle nine tenths of the steps of this minute give, about a factor of three to either side of its dot, so that neighboring bars overlap widely."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Sixteen horizontal bars, one for each head, on a logarithmic axis of time constants from 0.02 to 50 seconds, sorted. A dot on each bar marks the time constant without input; the dots rise from below a tenth of a second to about twenty seconds. Each bar spans what the middle nine tenths of the steps of this minute give, most of them a factor of ten in all, so that neighboring bars overlap widely."}} tags=["hide-input"]
 def seconds(step_length):
     return (1 / (step_length * -A) / RATE).cpu()
 
@@ -322,7 +332,7 @@ record(shortest_s=resting.min(), longest_s=resting.max(), spread=spread)
 # Why a convolution, in front of a scan that can remember everything? Because a scan writes one step at a time. Four taps
 # let it see a slope before it decides what to keep. (It is cheap: 5,280 parameters, of which 1,056 are biases.)
 #
-# The field notes of the detector give its window: `d_conv = 5  # ~19.5ms temporal window at 256Hz`, and 15.6 ms for 4 taps.
+# The field notes of the detector give its window: `d_conv = 5  # ~19.5ms temporal window at 256Hz`, and `15.6ms` for 4 taps.
 #
 # **Guess:** the EEG has 256 samples a second, so the division is right. What is wrong?
 
@@ -519,13 +529,14 @@ with expect_error(RuntimeError, match="backend 'mamba_ssm'"):
 # Not "does it run" but "is it the same function": outputs and *all* gradients, against float64 from the same weights.
 # `measure_parity` does that, in both directions of time. On your machine now, with the torch backend:
 
+# %% nbmake={"mock": {"LENGTHS": [33]}}
+LENGTHS = [1, 63, 257]
+
 # %%
 from helpers.benchmarks.parity import measure_parity, parity_table
 
-torch_rows = measure_parity(
-    d_states=[16], lengths=[1, 63, 257], batch=1, device="cpu"
-)
-print(parity_table(torch_rows))
+rows = measure_parity([16], LENGTHS, batch=1, device="cpu")
+print(parity_table(rows))
 
 # %% [markdown]
 # An error of $10^{-6}$ is float32, one of $10^{-2}$ is bfloat16; both are what their number of digits allows. **Guess:** the
@@ -550,7 +561,7 @@ def backends_agree():
 # In float32 the kernel's outputs are off by up to <span data-result="mamba_ssm_output:.0e">1e-04</span> and its gradients by
 # up to <span data-result="mamba_ssm_gradient:.0e">2e-03</span>, where torch's are off by
 # <span data-result="torch_output:.0e">1e-06</span> and <span data-result="torch_gradient:.0e">1e-05</span>. That is not a
-# mistake in the kernel: its products take {term}`TF32`, with 10 bits of fraction. In bfloat16, which has 7, the two
+# mistake in the kernel: its products take *TF32*, with 10 bits of fraction. In bfloat16, which has 7, the two
 # backends are alike. For every state size, one answer.
 #
 # ### A file of weights fits both
@@ -674,7 +685,7 @@ record(step_off=off)
 # The network of chapter 00 reads windows of a minute, and each window starts with an empty state. What is lost? Read the
 # whole recording at once; then in minutes that hand on their state; then in minutes that do not.
 
-# %% nbmake={"mock": {"MINUTES": 4}}
+# %% nbmake={"mock": {"MINUTES": 3}}
 MINUTES = 30
 
 # %%
@@ -697,12 +708,12 @@ def off_by_step(pieces):  # (960,): the mean over all minutes but the first
 
 lost = off_by_step(alone)
 print(f"state handed on: off by {off_by_step(handed_on).max():.0e}")
-print(f"state dropped: {lost[0]:.2f} at first, {lost[16 * 10]:.3f} after 10 s")
-record(
-    lost_first=100 * lost[0], lost_10s=100 * lost[160], lost_60s=100 * lost[-1]
-)
+for step in (0, 3, 16 * 10, 959):
+    print(f"state dropped, {step / RATE:6.2f} s later: off by {lost[step]:.4f}")
+record(lost_first=100 * lost[0], lost_fourth=100 * lost[3])
+record(lost_10s=100 * lost[160], lost_60s=100 * lost[-1])
 
-# %% mystnb={"image": {"alt": "A line over the 60 seconds of a window, both axes logarithmic: how far the output of a window that starts with an empty state is from that of the whole recording, as a share of its size. It begins above one half at the first step, falls steeply within the first second, and then more slowly, to about a hundredth at the end of the window: the longest memories are still missing."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "A line over the 60 seconds of a window, both axes logarithmic: how far the output of a window that starts with an empty state is from that of the whole recording, as a share of its size. For the first three steps it is off by a third to a half. At the fourth step, a quarter of a second after the cut, it falls at once to two hundredths, stays near that for some five seconds, and then falls slowly to less than a thousandth at the end of the window."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
     axes.plot(torch.arange(1, 961) / RATE, lost, color=COLORS["accent"])
@@ -712,10 +723,12 @@ with style():
 plt.show()
 
 # %% [markdown]
-# With the state handed on, the pieces are the whole. Without it, the output right after a cut is off by
-# <span data-result="lost_first:.0f">51</span> %, after 10 seconds by <span data-result="lost_10s:.1f">0.7</span> %, and at the
-# end of the minute by <span data-result="lost_60s:.1f">0.1</span> %: each head catches up within its own time constant. (This
-# is one untrained block. It says how the loss is spread over a window, and nothing about detection.)
+# With the state handed on, the pieces are the whole. Without it, two things are missing. The convolution lacks its past for
+# three steps: the first output is off by <span data-result="lost_first:.0f">50</span> %. From the fourth step on only the
+# scan's state is missing, and the output is off by <span data-result="lost_fourth:.1f">2.0</span> %, after 10 seconds by
+# <span data-result="lost_10s:.1f">0.7</span> %, at the end of the minute by <span data-result="lost_60s:.2f">0.06</span> %: each
+# head catches up within its own time constant. (One untrained block, in which little comes from the state. This says
+# how the loss is spread over a window, and nothing about detection.)
 #
 # The kernel cannot do this: its fused function starts the convolution from zeros. So pieces with a state are computed in
 # torch, and `backend="mamba_ssm"` with a state is an error.
@@ -909,7 +922,7 @@ solution("06.4")
 #
 # - A block is a linear map, a short convolution, a scan, a gate, a norm and a linear map. All but a few dozen of its
 #   parameters sit in the two maps; what the scan does at each step is computed from the input.
-# - At 16 steps a second a convolution of width 4 spans 250 ms. Its width is 2, 3 or 4 for the kernel, anything for torch, and
+# - At 16 steps a second a convolution of width 4 spans a quarter of a second. Its width is 2, 3 or 4 for the kernel, anything for torch, and
 #   one number for both, or weights do not move.
 # - The norm comes after the gate, so the gate sets proportions, not loudness.
 # - A backend asked for by name is that backend or an error; both give one answer, to within the digits of their format.
