@@ -89,24 +89,33 @@ def check_conv_step(answer):
         for t in range(length):
             given = state.clone()
             returned = attempt(answer, x[:, :, t], given, weight, bias)
-            if not (isinstance(returned, tuple) and len(returned) == 2):
-                raise WrongAnswer(f"conv_step returned {type(returned).__name__}, expected two: output and new state.")
+            if not (isinstance(returned, (tuple, list)) and len(returned) == 2):
+                raise WrongAnswer(
+                    f"conv_step gave {type(returned).__name__}, expected two: the output and the new state."
+                )
             y_t, state = returned
-            history = torch.cat([past, x], dim=-1)[..., t + 1 : t + d_conv]
-            _compare(f"step {t}, d_conv {d_conv}: the output", y_t, whole[..., t])
-            _compare(f"step {t}, d_conv {d_conv}: the new state", state, history)
-            before = torch.cat([past, x], dim=-1)[..., t : t + d_conv - 1]
-            _compare(f"step {t}, d_conv {d_conv}: the state that was given, which was to stay", given, before)
+            every = torch.cat([past, x], dim=-1)
+            where = f"at step {t} of {length}, d_conv {d_conv}"
+            _compare("an output", where, y_t, whole[..., t], "the newest input is last, and meets the last tap.")
+            newest = every[..., t + 1 : t + d_conv]
+            _compare("a state", where, state, newest, f"keep the last {d_conv - 1} inputs, the present one among them.")
+            if not torch.equal(given, every[..., t : t + d_conv - 1]):
+                raise WrongAnswer(
+                    f"conv_step gave back a changed `state` {where}, expected it as it was: make a new one."
+                )
 
 
-def _compare(what, found, expected):
+def _compare(name, where, found, expected, why):
     import torch
 
     if tuple(found.shape) != tuple(expected.shape):
-        raise WrongAnswer(f"{what} has shape {tuple(found.shape)}, expected {tuple(expected.shape)}.")
+        raise WrongAnswer(
+            f"conv_step gave {name} of shape {tuple(found.shape)} {where}, expected {tuple(expected.shape)}: {why}"
+        )
     if not torch.allclose(found, expected, rtol=1e-9, atol=1e-9):
-        off = (found - expected).abs().max()
-        raise WrongAnswer(f"{what} is off by up to {off:.3g}: the newest input is last, and meets the last tap.")
+        raise WrongAnswer(
+            f"conv_step gave {name} off by up to {(found - expected).abs().max():.3g} {where}, expected none: {why}"
+        )
 
 
 def time_constant(A_log, dt_bias, rate):
