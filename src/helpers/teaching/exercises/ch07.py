@@ -31,7 +31,7 @@ def check_both_ways(answer):
             what = tuple(found.shape) if torch.is_tensor(found) and found.shape != x.shape else "other values"
             raise WrongAnswer(
                 f"both_ways(fading, x) at shape {shape} gave {what}, expected the sum of what fading reads "
-                "forward and what it reads in reversed time, each at its own place: time is dimension 1, and is reversed twice."
+                "forward and what it reads in reversed time, each at its place: time is dimension 1, reversed twice."
             )
         if not torch.equal(x, before):
             raise WrongAnswer("both_ways gave a changed x, expected it untouched: flip makes a copy, use that.")
@@ -132,7 +132,7 @@ def check_quasiseparable(answer):
             place = _first_difference(found, expected)
             raise WrongAnswer(
                 f"quasiseparable of two {length} x {length} matrices gave {place}: below the diagonal stands ahead, "
-                "one step later; above it behind, one step later and then reversed in rows and columns; on it the diagonal."
+                "one step later; above it behind, a step later, then reversed in rows and columns; on it the diagonal."
             )
 
 

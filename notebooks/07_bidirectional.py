@@ -1,0 +1,1113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Two directions, one answer
+#
+# A Mamba-2 block reads forward in time. A recording that lies on a disk can be read backward as well, and then every
+# step knows what came before it and what comes after. This chapter shows how two directions are made of one, three ways
+# to join them, and what is lost when a convolution stands where the Mamba should be.
+#
+# **You will**
+#
+# - see what one direction cannot know, on a real recording and in a picture of a layer;
+# - build the other direction from the first with two flips, and pay its price;
+# - join both in three ways, and count what each costs;
+# - recognize the Conv1d stand-in, whose shapes and losses look right;
+# - train it, larger than the rest, on a task that needs memory, and find the step at which it stops knowing;
+# - read from a result which network made it.
+#
+# **You need** PyTorch, and from chapters 05 and 06 (to come) two things: a *state space model* carries a state from step
+# to step, and `Mamba2` is a block around one, causal, from `(batch, length, d_model)` to the same shape. The
+# [glossary](../book/glossary.md) has the words.
+
+# %% tags=["remove-cell"]
+import importlib.util
+
+# On Colab this installs the workbook. Where it is installed already, nothing happens.
+if importlib.util.find_spec("helpers") is None:
+    from IPython import get_ipython
+
+    repository = (
+        "git+https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
+    )
+    get_ipython().run_line_magic(
+        "pip",
+        f'install --quiet "bimamba-eeg-workbook[workbook] @ {repository}@v0.1.0"',
+    )
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+from helpers.detection import best_device
+from helpers.models import BiMamba2, Mamba2
+from helpers.teaching import COLORS, explore, record, style
+
+device = best_device()
+SEED = 7
+device
+
+# %% [markdown]
+# ## What one direction cannot know
+#
+# Two moments of the recording of chapter 00, a routine EEG of a child with absence epilepsy
+# ([eeghdf 0.2.4](https://pypi.org/project/eeghdf/0.2.4/), Christopher Lee-Messer, BSD-3-Clause). In both, large waves begin
+# at 0. One is a seizure. The other is a discharge: waves of the same kind, too short for a seizure.
+#
+# **Guess** from the first half second which is which. Then move the control, and note when you are sure.
+
+# %% tags=["hide-input"]
+from helpers.eeg import average_reference, load
+
+raw = load("absence")
+BEGINS = {"A": 800.6, "B": 1380.4}  # s
+pieces = {}
+for name, begin in BEGINS.items():
+    piece = raw.copy().crop(begin - 2, begin + 4)
+    pieces[name] = average_reference(piece).get_data(picks=["F3", "Cz", "O2"])
+rate = raw.info["sfreq"]
+
+
+def first_seconds(seen):
+    shown = round((2 + seen) * rate)
+    with style():
+        figure, panels = plt.subplots(
+            1, 2, figsize=(9, 3.2), sharey=True, layout="constrained"
+        )
+        for axes, (name, piece) in zip(panels, pieces.items(), strict=True):
+            for row, trace in enumerate(piece[:, :shown] * 1e6):
+                seconds = torch.arange(len(trace)) / rate - 2
+                axes.plot(
+                    seconds,
+                    trace - 500 * row,
+                    color=COLORS["ink"],
+                    linewidth=0.8,
+                )
+            axes.axvspan(seen, 4, color=COLORS["line"], linewidth=0)
+            axes.axvline(0, color=COLORS["marked"], linestyle="--")
+            axes.set(xlim=(-2, 4), xlabel="time (s)", title=name)
+        panels[0].set_yticks([0, -500, -1000], ["F3", "Cz", "O2"])
+    return figure
+
+
+def said_of_first_seconds(seen):
+    text = f"Two stretches of EEG, A and B, three channels each, up to {seen:g} seconds after large waves begin at time 0. "
+    if seen < 1.4:
+        return text + "In both, the same large waves; nothing tells them apart."
+    return text + "In A the waves have stopped; in B they go on."
+
+
+explore(
+    first_seconds,
+    alt=said_of_first_seconds,
+    seen=("seconds seen after the beginning", [0.5, 1.0, 1.5, 2.0, 4.0]),
+)
+
+# %% [markdown]
+# A is the discharge: it is over after little more than a second. B was marked as a seizure. A detector has to label *each*
+# sample, the first one too, and at the first one the two are alike. What decides comes later.
+#
+# A causal block is where you were at 0.5 s. Here is one, and an input:
+
+# %%
+torch.manual_seed(SEED)
+forward = Mamba2(8, d_state=16, headdim=4, backend="torch")
+x = torch.randn(1, 24, 8)  # (batch, length, d_model)
+forward(x).shape
+
+# %% [markdown]
+# To see what reads what, ask autograd: how much does output $i$ move when input $j$ does? All pairs make a matrix, one row
+# for each output, one column for each input. We call it the *influence*.
+
+
+# %%
+def influence(layer, x):
+    """Sizes of the derivatives of output i by input j: (length, length)."""
+    jacobian = torch.autograd.functional.jacobian(layer, x)
+    return jacobian.abs().sum((0, 2, 3, 5))  # (1, 24, 8, 1, 24, 8) to (24, 24)
+
+
+one_way = influence(forward, x)
+one_way.shape
+
+# %% [markdown]
+# **Guess** where this matrix is exactly zero.
+
+# %% tags=["hide-input"]
+from matplotlib.colors import LogNorm
+
+
+def show_influence(matrices):
+    with style():
+        figure, panels = plt.subplots(
+            1,
+            len(matrices),
+            figsize=(3 * len(matrices), 3.3),
+            squeeze=False,
+            layout="constrained",
+        )
+        top = max(float(matrix.max()) for matrix in matrices.values())
+        for axes, (name, matrix) in zip(
+            panels[0], matrices.items(), strict=True
+        ):
+            read = torch.where(
+                matrix == 0, torch.nan, matrix
+            )  # zero stays white
+            picture = axes.imshow(
+                read, norm=LogNorm(top * 1e-5, top), cmap="viridis_r"
+            )
+            axes.set(title=name, xlabel="input step j")
+        panels[0, 0].set_ylabel("output step i")
+        figure.colorbar(
+            picture, ax=panels, label="influence; white: none", shrink=0.8
+        )
+    plt.show()
+
+
+# %% mystnb={"image": {"alt": "A 24 by 24 matrix, output steps downward and input steps to the right, colored by influence on a logarithmic scale. Everything on and below the diagonal is colored, strongest on the diagonal and weaker to the left; everything above the diagonal is white, which means exactly zero."}}
+show_influence({"forward": one_way})
+above = torch.triu(one_way, 1)
+print("largest above the diagonal:", above.max().item())
+
+# %% [markdown]
+# Above the diagonal, where $j$ lies after $i$. An output reads its past and itself, never its future: a *causal* layer. Far
+# to the left it still reads, weakly. That is the state.
+
+# %% [markdown]
+# ## Flip, run, flip
+# <a id="flip"></a>
+#
+# We have a layer that reads forward, and want one that reads backward. No new layer is needed.
+#
+# **Guess** what has to stand for the dots: *flip the time, run, …*
+
+
+# %%
+def backward(x):
+    return forward(x.flip(1)).flip(1)  # dimension 1 is time
+
+
+def both(x):
+    return forward(x) + backward(x)
+
+
+# %% mystnb={"image": {"alt": "Three 24 by 24 influence matrices side by side. Forward: colored on and below the diagonal, white above. Backward: colored on and above the diagonal, white below. Forward plus backward: colored everywhere, strongest on the diagonal."}}
+show_influence(
+    {
+        "forward": one_way,
+        "backward": influence(backward, x),
+        "forward + backward": influence(both, x),
+    }
+)
+
+# %% [markdown]
+# *… and flip back.* The first flip lets the block read the last step first. Its answers come out in that order, too, so the
+# second flip puts each at its own place. Forget it, and the answer for the first second stands at the last: no error, no
+# other shape.
+#
+# In matrices: if $M$ is a causal map, a lower triangle, and $J$ the flip, ones on the other diagonal, then the backward map is
+# $J M J$. One $J$ turns the rows round, the other the columns.
+
+# %%
+M = torch.tril(torch.arange(1.0, 17).reshape(4, 4))
+J = torch.eye(4).flip(0)
+print(M, J @ M @ J, sep="\n")
+
+# %% [markdown]
+# In the detector the two directions are two blocks with weights of their own, $M_f$ and $M_b$. We used one for both, to see the
+# flips alone.
+#
+# ### The price
+#
+# A causal layer can work while the recording is made. It takes the next piece and the state that the last piece left, and
+# gives what it would have given for the whole:
+
+# %%
+early, late = x[:, :16], x[:, 16:]
+y_early, state = forward(early, return_state=True)
+y_late = forward(late, state)
+in_pieces = torch.cat([y_early, y_late], dim=1)
+print(f"forward: off by {(in_pieces - forward(x)).abs().max():.0e}")
+
+# %% [markdown]
+# **Guess** which of the two pieces is right when the backward direction does the same, without a state, as nobody has one yet.
+
+# %%
+in_pieces = torch.cat([backward(early), backward(late)], dim=1)
+off = (in_pieces - backward(x)).detach().abs().amax(dim=(0, 2))
+print(f"first piece: off by {off[:16].max():.0e}")
+print(f"last piece:  off by {off[16:].max():.0e}")
+
+# %% [markdown]
+# The last piece is right. The first one needs the state that the second piece leaves, and when the first is read the second has
+# not happened. So a bidirectional layer waits for the end of its window. In this book a window has 60 seconds, so what
+# is said about its first sample comes a minute later: fine for reading recordings, nothing for an alarm at the bedside.
+# And it reads nothing beyond the window, on either side.
+
+# %% [markdown]
+# ## Three ways to join
+# <a id="joins"></a>
+#
+# A layer of the detector adds what it finds to its input and normalizes: $y = \text{LayerNorm}(x + \text{branch}(x))$. The branch
+# joins the directions. `BiMamba2` knows three ways:
+#
+# | `mixing` | branch | who does it |
+# |---|---|---|
+# | `"concat"` | $W\,[M_f(x),\, J M_b(J x)]$ | the [network of the field notes](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2), this book's reference |
+# | `"sum"` | $M_f(x) + J M_b(J x)$ | [Vim](https://github.com/hustvl/Vim) and FEMBA, each in its way |
+# | `"shared"` | one block, in which the directions share all but their step sizes and their maps B and C | [Hydra](https://arxiv.org/abs/2407.09941) |
+
+# %%
+MIXINGS = ("concat", "sum", "shared")
+layers = {
+    mixing: BiMamba2(512, mixing, d_state=16, chunk_size=32, backend="torch")
+    for mixing in MIXINGS
+}
+
+# %% [markdown]
+# **Guess** before you count: how much smaller is `sum` than `concat`, and `shared` than `sum`?
+
+# %% [markdown]
+# PyTorch counts the multiplications and additions of matrix products and convolutions for us. The input has the detector's shape:
+# 960 steps of 512 numbers, for a minute of EEG.
+
+# %%
+import time
+
+from torch.utils.flop_counter import FlopCounterMode
+
+window = torch.randn(1, 960, 512)
+
+
+@torch.no_grad()
+def gflop(layer):
+    with FlopCounterMode(display=False) as counter:
+        layer(window)
+    return counter.get_total_flops() / 1e9
+
+
+# %% nbmake={"mock": {"windows": 1}}
+windows = 32 if device == "cuda" else 2
+
+
+# %%
+@torch.no_grad()
+def milliseconds(layer):
+    layer, batch, took = layer.to(device), window.to(device), []
+    batch = batch.expand(windows, -1, -1)
+    for _ in range(5):
+        began = time.perf_counter()
+        layer(batch)
+        if device == "cuda":
+            torch.cuda.synchronize()  # it works in the background: wait
+        took.append((time.perf_counter() - began) / windows * 1000)
+    return sorted(took)[2]
+
+
+# %%
+for mixing, layer in layers.items():
+    parameters = sum(p.numel() for p in layer.parameters())
+    operations, took = gflop(layer), milliseconds(layer.eval())
+    print(f"{mixing:7s} {parameters:10,d} parameters", end="  ")
+    print(f"{operations:5.2f} GFLOP  {took:7.2f} ms a window")
+    record(
+        **{f"{mixing}_parameters": parameters, f"{mixing}_gflop": operations}
+    )
+    record(**{f"{mixing}_ms": took})
+
+# %% [markdown]
+# `sum` saves the map $W$ and nothing else. `shared` has one input projection and one output projection instead of two, and
+# that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">0</span> GFLOP against
+# <span data-result="concat_gflop:.1f">0</span>. Its time is <span data-result="shared_ms:.2f">0</span> ms against
+# <span data-result="concat_ms:.2f">0</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
+# come) times the fused kernels.)
+#
+# What do the names hide? Two of the three are closer than they look. **Guess:** which $W$ makes `concat` and `sum` the same layer?
+
+# %%
+options = {"d_state": 16, "headdim": 4, "dropout": 0.0, "backend": "torch"}
+concat, added = BiMamba2(8, **options), BiMamba2(8, "sum", **options)
+added.load_state_dict(concat.state_dict(), strict=False)  # all but mix
+with torch.no_grad():
+    concat.mix.weight.copy_(torch.cat([torch.eye(8), torch.eye(8)], dim=1))
+    concat.mix.bias.zero_()
+print(f"off by {(concat(x) - added(x)).abs().max():.0e}")
+
+# %% [markdown]
+# $W = [I\; I]$, two identities side by side. So `concat` can do whatever `sum` can. Whether it is worth the larger map is a
+# question of data.
+#
+# ### Who counts the present?
+#
+# `sum` has a wart. Both directions read the present step, so it is counted twice. It is easy to see on the map inside a
+# block, the SSD, which is linear in its input as long as step sizes, B and C stay what they are: then it *is* a matrix, and one
+# impulse at each step in turn gives its columns.
+
+# %%
+from helpers.models import ssd_chunked
+
+L = 6
+dt, B, C = torch.rand(1, L, 1), torch.randn(1, L, 1, 4), torch.randn(1, L, 1, 4)
+
+
+def ssd_matrix(dt, B, C):
+    impulses = torch.eye(L)[:, :, None, None]  # (L, length, heads 1, headdim 1)
+    dt, B, C = (t.expand(L, *t.shape[1:]) for t in (dt, B, C))
+    return ssd_chunked(impulses, dt, -torch.ones(1), B, C)[:, :, 0, 0].T
+
+
+# %%
+M = ssd_matrix(dt, B, C)
+J = torch.eye(L).flip(0)
+twice = M + J @ ssd_matrix(dt.flip(1), B.flip(1), C.flip(1)) @ J
+print("forward alone:", M.diagonal().numpy().round(2))
+print("forward + backward:", twice.diagonal().numpy().round(2))
+
+# %% [markdown]
+# With the same `dt`, B and C in both directions, the diagonal is exactly doubled. With different ones it is the sum of two numbers
+# that mean the same. Hydra gives the present to one term alone: it *shifts* each direction's output by one step, so that
+# step $t$ reads the state of the step before it and the state of the step after it, and adds a diagonal of its own, which
+# depends on the input:
+#
+# $$y_t = f_{t-1} + b_{t+1} + (D + W_D x_t)\, x_t$$
+#
+# | symbol | is |
+# |---|---|
+# | $f_{t-1}$ | what the forward SSD gave one step earlier: everything before $t$ |
+# | $b_{t+1}$ | what the backward SSD gave one step later: everything after $t$ |
+# | $D$ | one learned number a head |
+# | $W_D x_t$ | one more number a head, from the present input (`fc_D`) |
+
+# %%
+down = torch.eye(L).roll(1, 0)  # each row one step later …
+down[0] = 0  # … and nothing comes round to the first
+shifted = down @ M + J @ down @ M @ J  # M again, for a simple picture
+shifted.diagonal()
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three 6 by 6 matrices of absolute values. Sum: all entries filled, with a dark diagonal, because both directions count the present. Shifted: the triangles above and below are filled and the diagonal is white, zero. With Hydra's own diagonal: all entries filled, the diagonal coming from a separate term."}}
+own = torch.diag(torch.linspace(0.4, 1.2, L))
+with style():
+    figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+    shown = [twice, shifted, shifted + own]
+    titles = ["sum: present twice", "shifted: not at all", "Hydra: once"]
+    for axes, matrix, title in zip(panels, shown, titles, strict=True):
+        size = matrix.abs()
+        axes.imshow(
+            torch.where(size == 0, torch.nan, size), cmap="viridis_r", vmin=0
+        )
+        axes.set(title=title, xlabel="input step j")
+    panels[0].set_ylabel("output step i")
+plt.show()
+
+# %% [markdown]
+# The matrix on the right is called *quasiseparable*: one triangle from a forward state, one from a backward state, and a
+# diagonal that is free. `Hydra` computes it without ever writing it down, with both directions in one call of the SSD: the
+# flipped sequence is another half of the batch.
+#
+# ### Who hears an impulse?
+#
+# Take one input step and ask which outputs hear it, in each of the layers, and in a fourth that you will meet in a moment.
+# **Guess** what the curve of the fourth looks like.
+
+# %% tags=["hide-input"]
+import warnings
+
+from helpers.models import StandInWarning
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", StandInWarning)  # the next section reads it
+    heard = {"forward only": one_way}
+    for name, choice in {
+        "concat": {"mixing": "concat"},
+        "sum": {"mixing": "sum"},
+        "shared": {"mixing": "shared"},
+        "the fourth": {"backend": "conv1d"},
+    }.items():
+        torch.manual_seed(SEED)
+        heard[name] = influence(BiMamba2(8, **{**options, **choice}), x)
+
+
+def who_hears(layer, step):
+    column = heard[layer][:, step]
+    with style():
+        figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+        steps = torch.arange(24)[column > 0]
+        axes.stem(steps, column[column > 0], basefmt=" ", bottom=1e-6)
+        axes.axvline(step, color=COLORS["marked"], linestyle="--")
+        axes.set(xlim=(-1, 24), ylim=(1e-6, 1e2), yscale="log")
+        axes.set(
+            xlabel="output step",
+            ylabel="influence",
+            title=f"{layer}: input {step}",
+        )
+    return figure
+
+
+def said_of_hearing(layer, step):
+    steps = torch.arange(24)[heard[layer][:, step] > 0]
+    return (
+        f"Influence of input step {step} on each of 24 output steps, layer {layer}, on a logarithmic axis: "
+        f"outputs {steps.min()} to {steps.max()} hear it, all others not at all."
+    )
+
+
+explore(
+    who_hears,
+    alt=said_of_hearing,
+    layer=("layer", list(heard)),
+    step=("input step", [4, 12, 20]),
+)
+
+# %% [markdown]
+# ## The stand-in
+# <a id="stand-in"></a>
+#
+# `mamba_ssm` is hard to install (chapters 01 and 02 are about nothing else). So programs guard its import, and put something in
+# its place when it fails. The [program of the field notes](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2/blob/main/src/brain_brr/models/mamba.py)
+# catches the failed import, catches errors of the kernels *during the forward pass*, prints a line, and goes on with a
+# depthwise `Conv1d` in the place of each block. A run of days can so become another experiment in the middle, and only a
+# line in a log says so.
+#
+# The stand-in is in this book too, to be studied. It never comes by itself: somebody has to write `backend="conv1d"` or set
+# `SEIZURE_MAMBA_FORCE_FALLBACK=1`, and it says what it is.
+
+# %%
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    stand_in = BiMamba2(8, backend="conv1d")
+print(said[0].category.__name__)
+print(said[0].message)
+
+# %% [markdown]
+# We have read it, and build many from here on:
+
+# %%
+warnings.simplefilter("ignore", StandInWarning)
+
+# %% mystnb={"image": {"alt": "Two 24 by 24 influence matrices. Left, the bidirectional Mamba-2 layer: colored everywhere. Right, the stand-in: a narrow band along the diagonal, two steps to either side, and white everywhere else."}}
+show_influence(
+    {"Bi-Mamba-2": heard["concat"], "stand-in": influence(stand_in, x)}
+)
+
+# %% [markdown]
+# The band is the fourth curve of the explorer: two steps to either side, five in all, and exactly nothing beyond. In the
+# detector these layers work at 16 steps a second:
+
+# %%
+steps = int((influence(stand_in, x)[12] > 0).sum())
+milliseconds_seen = 1000 * steps / 16
+print(f"{steps} steps, {milliseconds_seen:.0f} ms")
+record(stand_in_steps=steps, stand_in_ms=milliseconds_seen)
+
+# %% [markdown]
+# An output of the stand-in sees <span data-result="stand_in_ms:.0f">0</span> ms. One wave of 3 Hz is longer.
+#
+# Everything that a quick test looks at is fine. The shape is right. The loss falls. It is fast. Gradients flow. On a
+# small model even the number of parameters raises no eyebrow. That is the trap, and it needs a test that a memory passes and a
+# window does not.
+
+# %% [markdown]
+# ## A task that needs memory
+# <a id="memory"></a>
+#
+# Now and then a cue comes, up or down. At every step we ask two questions: **what was the last cue, and what will the next one
+# be?** The first needs the past, the second the future. A second channel has cues of its own that mean nothing, and there is
+# noise. Cues are drawn by coin, so nothing else helps.
+
+# %%
+LENGTH = 256 if device == "cuda" else 128  # steps
+
+
+def cues(batch, random):
+    """(batch, LENGTH): 1 or -1 where a cue is, 0 elsewhere."""
+    gaps = torch.randint(8, LENGTH // 2, (batch, LENGTH // 8), generator=random)
+    at = (gaps.cumsum(1) - 8).clamp(max=LENGTH)
+    sign = 2.0 * torch.randint(0, 2, at.shape, generator=random) - 1
+    return torch.zeros(batch, LENGTH + 1).scatter(1, at, sign)[:, :LENGTH]
+
+
+# %% [markdown]
+# The answer to the first question is a *latch*: it holds the last cue until another comes. `cummax` finds its place. For the
+# second question there is a known way: flip, run, flip.
+
+
+# %%
+def last_cue(cue):
+    """The last cue at each step (0: none yet), and how long it is ago."""
+    steps = torch.arange(cue.shape[1])
+    at = torch.where(cue != 0, steps, 0).cummax(1).values
+    return cue.gather(1, at), steps - at
+
+
+def cue_task(batch, random):
+    cue, noise = cues(batch, random), cues(batch, random)
+    x = torch.stack([cue, noise], dim=-1)  # (batch, LENGTH, 2)
+    x = x + 0.1 * torch.randn(x.shape, generator=random)
+    past = last_cue(cue)
+    future = [t.flip(1) for t in last_cue(cue.flip(1))]
+    answers, distances = (
+        torch.stack(t, -1) for t in zip(past, future, strict=True)
+    )
+    return x, answers, distances  # each (batch, LENGTH, 2)
+
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Three traces against 128 steps, one window of the task. Top: the input with cues, three or four spikes of height plus or minus one at irregular distances, in faint noise. Middle: the answer to what was the last cue, a line that jumps to plus or minus one at each cue and stays there. Bottom: the answer to what will the next cue be, which jumps right after each cue."}}
+example_x, example_y, _ = cue_task(1, torch.Generator().manual_seed(SEED))
+with style():
+    figure, panels = plt.subplots(
+        3, 1, figsize=(9, 3.8), sharex=True, layout="constrained"
+    )
+    panels[0].plot(example_x[0, :128, 0], color=COLORS["ink"], linewidth=0.9)
+    panels[0].set_title("cues")
+    for axes, question, name in zip(
+        panels[1:], range(2), ["the last cue", "the next cue"], strict=True
+    ):
+        axes.step(
+            range(128),
+            example_y[0, :128, question],
+            color=COLORS["accent"],
+            where="mid",
+        )
+        axes.set_title(name)
+    panels[2].set_xlabel("step")
+plt.show()
+
+# %% [markdown]
+# Six networks take part. All have the same beginning and end, which look at each step alone; between them stand layers. Three
+# are two layers of `BiMamba2`, one for each mixing. One has two layers that read forward only. One has two layers of stand-ins. And so
+# that nobody can say that the stand-in was starved, the last one has three times as many layers, three times as wide.
+
+
+# %%
+class Forward(nn.Module):
+    """A layer like BiMamba2's, with one direction."""
+
+    def __init__(self, width, **options):
+        super().__init__()
+        self.ssm = Mamba2(width, **options)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x):
+        return self.norm(x + self.ssm(x))
+
+
+# %%
+from functools import partial
+
+ssm = {"d_state": 16, "headdim": 16, "chunk_size": 32}
+two_ways = partial(BiMamba2, dropout=0.0, **ssm)
+conv = partial(BiMamba2, dropout=0.0, backend="conv1d")
+NETWORKS = {  # layer, how many, width
+    "concat": (partial(two_ways, mixing="concat"), 2, 32),
+    "sum": (partial(two_ways, mixing="sum"), 2, 32),
+    "shared": (partial(two_ways, mixing="shared"), 2, 32),
+    "forward only": (partial(Forward, **ssm), 2, 32),
+    "stand-in": (conv, 2, 32),
+    "stand-in, larger": (conv, 6, 96),
+}
+
+
+# %%
+def network(name, inputs):
+    layer, depth, width = NETWORKS[name]
+    begin = nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width)
+    between = [layer(width) for _ in range(depth)]
+    return nn.Sequential(*begin, *between, nn.Linear(width, 2)).to(device)
+
+
+for name in NETWORKS:
+    count = sum(p.numel() for p in network(name, 2).parameters())
+    print(f"{name:17s} {count:8,d} parameters")
+    record(
+        **{
+            f"size_{name.replace(', ', '_').replace(' ', '_').replace('-', '_')}": count
+        }
+    )
+
+# %% [markdown]
+# Every network gets the same windows in the same order. The loss is $\log(1 + e^{-y \cdot \text{logit}})$ with $y$ 1 or −1; where
+# no cue has come yet $y$ is 0, the loss a constant, and nothing is learned.
+
+# %% nbmake={"mock": {"STEPS": 3, "SEEDS": [0], "EXAM": 16}}
+STEPS = 200
+EXAM = 256  # windows to test on
+SEEDS = range(3) if device == "cuda" else range(1)
+
+
+# %%
+def train(net, task, seed):
+    random = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=0)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, STEPS)
+    for _ in range(STEPS):
+        x, y, _ = task(16, random)
+        loss = nn.functional.soft_margin_loss(net(x.to(device)), y.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+    return loss.item()
+
+
+# %% [markdown]
+# **Guess**, and write it down: which of the six answers the first question, which the second, and up to how many steps from the
+# cue? For the stand-ins you can compute it: two steps a layer.
+
+# %%
+cue_nets, cue_losses = {}, {}
+for name in NETWORKS:
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        net = network(name, inputs=2)
+        cue_losses[name, seed] = train(net, cue_task, seed)
+        cue_nets[name, seed] = net.eval()
+    print(f"{name:17s} loss {cue_losses[name, SEEDS[0]]:.3f}")
+
+# %% [markdown]
+# Now windows that none of them has seen, and the share of right answers by the distance to the cue that is asked for.
+
+# %%
+from itertools import pairwise
+
+EDGES = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 13, 16, 20, 24, 32, 48, 64]
+exam = cue_task(EXAM, torch.Generator().manual_seed(1000))
+
+
+@torch.no_grad()
+def cue_accuracy(net, question):
+    x, answers, distances = exam
+    y, distance = answers[..., question], distances[..., question]
+    right = net(x.to(device))[..., question].cpu() * y > 0
+    return [
+        right[(y != 0) & (distance >= low) & (distance < high)].float().mean()
+        for low, high in pairwise(EDGES)
+    ]
+
+
+# %%
+accuracy = {
+    name: torch.tensor(
+        [
+            [
+                cue_accuracy(cue_nets[name, seed], question)
+                for question in (0, 1)
+            ]
+            for seed in SEEDS
+        ]
+    )  # (seeds, questions, distances)
+    for name in NETWORKS
+}
+
+# %% tags=["hide-input"]
+LOOKS = {
+    "concat": (COLORS["accent"], "o", "-"),
+    "sum": (COLORS["accent"], "s", "--"),
+    "shared": (COLORS["accent"], "^", ":"),
+    "forward only": (COLORS["ink"], "v", "-"),
+    "stand-in": (COLORS["marked"], "D", "-"),
+    "stand-in, larger": (COLORS["marked"], "X", "--"),
+}
+
+
+def by_distance(axes, edges, values, per_second=1):
+    """One line a network over distance; values: name to (seeds, distances)."""
+    middle = [
+        (low + high - 1) / 2 / per_second for low, high in pairwise(edges)
+    ]
+    for name, found in values.items():
+        color, marker, line = LOOKS[name]
+        axes.plot(
+            middle,
+            found.mean(0),
+            color=color,
+            marker=marker,
+            linestyle=line,
+            markersize=4,
+            linewidth=1.2,
+            label=name,
+        )
+        axes.fill_between(
+            middle,
+            found.amin(0),
+            found.amax(0),
+            color=color,
+            alpha=0.15,
+            linewidth=0,
+        )
+    axes.axhline(0.5, color=COLORS["quiet"], linewidth=0.8)
+    axes.set_ylim(0.3, 1.05)
+
+
+def mark_reach(axes, places):
+    for place, depth in places:
+        axes.axvline(place, color=COLORS["quiet"], linestyle=":", linewidth=1)
+        axes.annotate(
+            f"reach of\n{depth} stand-ins",
+            (place, 0.33),
+            xytext=(3, 0),
+            textcoords="offset points",
+            fontsize=8,
+        )
+
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels of the share of right answers against the distance to the cue, from 0 to 56 steps, one line for each of six networks. Left, the last cue: the three bidirectional networks and the forward one stay at 1 over all distances; the stand-in falls to one half after 4 steps, the larger one after 12, where dotted lines mark their computed reach. Right, the next cue: the three bidirectional networks stay at 1, the forward one is at one half at every distance above 0, and the stand-ins fall at the same steps as on the left."}}
+with style():
+    figure, panels = plt.subplots(
+        1, 2, figsize=(10, 4), sharey=True, layout="constrained"
+    )
+    for question, title in enumerate(
+        ["What was the last cue?", "What will the next cue be?"]
+    ):
+        axes = panels[question]
+        by_distance(
+            axes,
+            EDGES,
+            {name: values[:, question] for name, values in accuracy.items()},
+        )
+        mark_reach(axes, [(4.5, 2), (12.5, 6)])
+        axes.set(title=title, xlabel="distance to the cue (steps)")
+    panels[0].set_ylabel("share of right answers")
+    panels[1].legend(loc="center right", fontsize=8)
+plt.show()
+
+# %%
+near = [n for n, high in enumerate(EDGES[1:]) if high <= 5]  # distance 0 to 4
+far = [n for n, low in enumerate(EDGES[:-1]) if low >= 13]  # beyond any reach
+for name, values in accuracy.items():
+    print(f"{name:17s} last  {values[:, 0, near].mean():.2f} near", end=" ")
+    print(f"{values[:, 0, far].mean():.2f} far", end="   next ")
+    print(
+        f"{values[:, 1, near].mean():.2f} near {values[:, 1, far].mean():.2f} far"
+    )
+bidirectional = torch.stack([accuracy[name] for name in MIXINGS])
+convolutions = torch.stack(
+    [accuracy[name] for name in ("stand-in", "stand-in, larger")]
+)
+record(
+    cue_far_worst_ssm=bidirectional[..., far].mean(-1).min(),
+    cue_far_best_conv=convolutions[..., far].mean(-1).max(),
+    cue_far_forward_next=accuracy["forward only"][:, 1, far].mean(),
+    cue_far_forward_last=accuracy["forward only"][:, 0, far].mean(),
+    cue_near_stand_in=accuracy["stand-in"][..., near].mean(),
+    cue_within_larger=accuracy["stand-in, larger"][..., : far[0]].mean(),
+)
+
+# %% [markdown]
+# What to look for. Far from any cue, the worst of the bidirectional networks over all seeds and both questions is right in
+# <span data-result="cue_far_worst_ssm:.2f">0</span> of all cases, the best of the stand-ins in
+# <span data-result="cue_far_best_conv:.2f">0</span>: a coin. Reading forward only answers the first question and is a coin at the
+# second (<span data-result="cue_far_forward_next:.2f">0</span>).
+#
+# The stand-ins do not fade out. They are right up to the last step that their kernels reach, as computed, and know nothing at the
+# next one. Depth and width moved that step from 4 to 12, and did nothing else. In the detector, six such layers reach 12 steps,
+# that is three quarters of a second; the window has sixty.
+#
+# Look back at the losses printed above. Would one of them have told you? A loss that falls and stops at a middling value is
+# what training on hard data looks like.
+
+# %% [markdown]
+# ## The same with waves
+#
+# Cues are abstract. Here is something closer to an EEG. **All of it is synthetic**: noise, waves of 3 Hz that last for seconds, and
+# in half of the windows half a second of 20 Hz right before them. Waves that began like that are called a seizure here, from the
+# first sample to the last; waves without it are not. (Real seizures often begin with low, fast activity. Nothing more is meant
+# by it.) In the middle of the waves both kinds look the same.
+#
+# A second task on the same windows asks only what is there: does this step hold a *spike*?
+
+# %%
+from helpers.teaching.memory_task import STEPS_PER_SECOND, eeg_like
+
+x_eeg, y_eeg, since = eeg_like(8, LENGTH, torch.Generator().manual_seed(SEED))
+print("samples", tuple(x_eeg.shape), "labels", tuple(y_eeg.shape))
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two synthetic traces of eight seconds above each other. In both, waves of 3 hertz begin out of noise and last to the end of the plot or some seconds, with single spikes scattered over them. In the upper one half a second of fast activity stands right before the waves, and a bar below it marks everything from there to the end of the waves as seizure; the lower one has no fast activity and no bar."}}
+seizure = (y_eeg[..., 0] > 0).any(1)
+shown = [int(seizure.int().argmax()), int((~seizure).int().argmax())]
+with style():
+    figure, panels = plt.subplots(
+        2, 1, figsize=(9, 3.6), sharex=True, layout="constrained"
+    )
+    for axes, index, title in zip(
+        panels, shown, ["a synthetic seizure", "not one"], strict=True
+    ):
+        trace = x_eeg[index].flatten()[: 8 * 64]
+        axes.plot(
+            torch.arange(len(trace)) / 64,
+            trace,
+            color=COLORS["ink"],
+            linewidth=0.7,
+        )
+        label = (y_eeg[index, :128, 0] > 0).repeat_interleave(4)
+        axes.fill_between(
+            torch.arange(len(label)) / 64,
+            -3.4,
+            -2.9,
+            where=label,
+            color=COLORS["marked"],
+        )
+        axes.set(title=title, ylabel="a.u.")
+    panels[1].set_xlabel("time (s)")
+plt.show()
+
+# %% [markdown]
+# **Guess:** how far into the waves do the stand-ins know, and which networks find the spikes?
+
+
+# %%
+def eeg_task(batch, random):
+    return eeg_like(batch, LENGTH, random)
+
+
+eeg_nets = {}
+for name in NETWORKS:
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        eeg_nets[name, seed] = network(name, inputs=4)
+        loss = train(eeg_nets[name, seed], eeg_task, seed)
+    print(f"{name:17s} loss {loss:.3f}")
+
+# %% [markdown]
+# The score is the AUROC of chapter 00: 1 is perfect, 0.5 is a coin. For seizures it is computed among the steps of waves alone,
+# by the time since the waves began.
+
+# %%
+from helpers.scoring import auroc
+
+WAVE_EDGES = [0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48]  # steps
+random = torch.Generator().manual_seed(1000)
+x_exam, y_exam, since = eeg_like(2 * EXAM, LENGTH, random)
+labels = y_exam > 0
+
+
+@torch.no_grad()
+def scores(net):
+    return net.eval()(x_exam.to(device)).cpu()
+
+
+# %%
+def seizure_auroc(found):
+    values = []
+    for low, high in pairwise(WAVE_EDGES):
+        here = (since >= low) & (since < high)  # since is -1 outside of waves
+        values.append(
+            auroc(labels[here][:, 0].numpy(), found[here][:, 0].numpy())
+        )
+    return values
+
+
+seizures, spikes = {}, {}
+for name in NETWORKS:
+    found = [scores(eeg_nets[name, seed]) for seed in SEEDS]
+    seizures[name] = torch.tensor([seizure_auroc(one) for one in found])
+    spikes[name] = [
+        auroc(labels[..., 1].flatten().numpy(), one[..., 1].flatten().numpy())
+        for one in found
+    ]
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "AUROC for the synthetic seizures, among steps inside of waves, against the time since the waves began, from 0 to 2.5 seconds, one line for each of six networks. The three bidirectional networks and the forward one stay near 1. The stand-in falls to one half within a quarter of a second, the larger one at three quarters of a second, where dotted lines mark the computed reach."}}
+with style():
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    by_distance(axes, WAVE_EDGES, seizures, per_second=STEPS_PER_SECOND)
+    mark_reach(axes, [(4 / 16, 2), (12 / 16, 6)])
+    axes.set(
+        xlabel="time since the waves began (s)",
+        ylabel="AUROC",
+        title="Synthetic: is this step part of a seizure?",
+    )
+    axes.legend(loc="center right", fontsize=8)
+plt.show()
+
+# %%
+late = [n for n, low in enumerate(WAVE_EDGES[:-1]) if low >= 14]
+for name in NETWORKS:
+    print(
+        f"{name:17s} seizure, later {seizures[name][:, late].mean():.2f}",
+        end="",
+    )
+    print(f"   spikes {sum(spikes[name]) / len(spikes[name]):.3f}")
+record(
+    late_worst_ssm=min(
+        seizures[name][:, late].mean(1).min() for name in MIXINGS
+    ),
+    late_best_conv=max(
+        seizures[name][:, late].mean(1).max()
+        for name in ("stand-in", "stand-in, larger")
+    ),
+    spikes_worst=min(min(values) for values in spikes.values()),
+)
+
+# %% [markdown]
+# The same picture. Beyond the computed reach, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">0</span> and the best of the stand-ins
+# <span data-result="late_best_conv:.2f">0</span>.
+#
+# And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">0</span>. For what lies within its reach,
+# a convolution is all that one needs. So the lesson is not that the stand-in is a bad layer. It is that it is **another layer**,
+# and that a data set with enough local signs of a seizure would hide it: the score would be good, and it would be the score of
+# a network without a Mamba in it.
+
+# %% [markdown]
+# ## What a result has to say
+# <a id="record"></a>
+#
+# Then a result has to name what made it. Every layer here can be asked, for the very input that it is about to compute:
+
+# %%
+window = torch.randn(1, 960, 32, device=device)
+for name in ("concat", "shared", "stand-in"):
+    layer = network(name, inputs=2)[3]
+    print(f"{name:9s} {layer.backend_for(window)}")
+
+# %% [markdown]
+# `"auto"` takes the official kernels where they can be used and PyTorch elsewhere: the same function. `"conv1d"` is another one, so
+# it is in the detector's `config`, the dictionary that builds it again and that goes into a checkpoint:
+
+# %%
+from helpers.models import SeizureDetector
+
+detector = SeizureDetector(mamba_layers=1, backend="conv1d")
+{key: detector.config[key] for key in ("mamba_layers", "mixing", "backend")}
+
+# %% [markdown]
+# The variable of the field notes works here, too. It replaces `"auto"` and nothing else; **guess** what the second line says.
+
+# %%
+from helpers.environment import Lab, expect_error
+
+lab = Lab()
+code = """
+import warnings
+warnings.simplefilter("ignore")
+from helpers.models import BiMamba2
+print(BiMamba2(8, headdim=4).backend)
+print(BiMamba2(8, headdim=4, backend="torch").backend)
+"""
+print(lab.python(code, env={"SEIZURE_MAMBA_FORCE_FALLBACK": "1"}))
+
+# %% [markdown]
+# Whoever asks for a backend by name gets it, or an error. And a value that is no clear yes or no is an error as well, rather
+# than a guess:
+
+# %%
+from unittest.mock import patch
+
+with (
+    patch.dict("os.environ", SEIZURE_MAMBA_FORCE_FALLBACK="true"),
+    expect_error(ValueError, match="expected 1 .* or 0"),
+):
+    BiMamba2(8)
+
+# %% [markdown]
+# ## What can go wrong here
+#
+# | you see | because | do |
+# |---|---|---|
+# | no error, no gain from the second direction | `flip(0)` or `flip(-1)` reversed the batch or the channels | reverse the dimension of time, and look at the influence |
+# | answers that belong to the mirrored time | the second flip is missing | flip back before joining |
+# | half of the expected parameters | both directions hold the *same* block: `self.backward = self.forward` | two blocks, or one that is meant to be shared |
+# | NaN under float16, with `sum` | two branches add up beyond 65,504 after many layers; [Vim met it](https://github.com/hustvl/Vim/issues/30), and divides the sum by 2 | bfloat16, or divide |
+# | the last seconds of a padded window are odd | the padding is what the backward direction reads *first* | cut windows that are full; the next cell shows it |
+# | a fast import, fast training, fewer parameters than the paper says | the stand-in | `backend_for`, and count what runs |
+
+# %%
+padded = torch.cat([x, torch.zeros(1, 8, 8)], dim=1)  # 8 steps of nothing
+for name, layer in {"forward": forward, "backward": backward}.items():
+    off = (layer(padded)[:, :24] - layer(x)).detach().abs().amax(dim=(0, 2))
+    print(f"{name:9s} off by {off.max():.0e}, most at step {off.argmax()}")
+
+# %% [markdown]
+# Zeros are not nothing: the convolution has a bias, and the state takes it in. The forward direction meets the padding when all
+# is said; the backward one begins with it, and its state carries it inward: the last step of the signal is not where it shows
+# most. In this untrained block the effect is small. Nothing keeps it so.
+#
+# ## Exercises
+#
+# Fill in the function, run the cell. An unfilled one prints a hint; a wrong one says what it expected.
+#
+# **07.1** Write `both_ways(causal, x)`: the sum of what `causal` makes of `x` forward in time and backward in time, each step at its
+# own place. `x` is a tensor `(batch, length, channels)`, and `causal` a function from such a tensor to one of the same shape.
+
+# %%
+from helpers.teaching import check, solution
+
+
+def both_ways(causal, x): ...
+
+
+check("07.1", both_ways)
+
+# %% tags=["remove-input"]
+solution("07.1")
+
+# %% [markdown]
+# **07.2** Write `reach(kernel_size, n_layers, rate)` for a stack of convolutions of odd width, at `rate` steps a second: how many
+# steps an output reaches to *either side*, and how many milliseconds it sees *in all*, as a pair. One layer of five at 16 Hz is the
+# stand-in above.
+
+
+# %%
+def reach(kernel_size, n_layers, rate): ...
+
+
+check("07.2", reach)
+
+# %% tags=["remove-input"]
+solution("07.2")
+
+# %% [markdown]
+# **07.3** Write `reader_of(influence)`: from an influence matrix (a NumPy array of sizes, zero or more; row $i$ for output $i$), say
+# which layer it is: `"forward"`, `"backward"`, `"both"`, or `"convolution"`, which reads a few steps on either side. Only an exact
+# zero means that nothing is read.
+
+
+# %%
+def reader_of(influence): ...
+
+
+check("07.3", reader_of)
+
+# %% tags=["remove-input"]
+solution("07.3")
+
+# %% [markdown]
+# **07.4** Write `quasiseparable(ahead, behind, diagonal)`: Hydra's matrix as a NumPy array `(length, length)`. `ahead` and `behind`
+# are the lower triangles that the two directions compute, each in its own order of reading; `diagonal` has `length` numbers.
+
+
+# %%
+def quasiseparable(ahead, behind, diagonal): ...
+
+
+check("07.4", quasiseparable)
+
+# %% tags=["remove-input"]
+solution("07.4")
+
+# %% [markdown]
+# ## Recap
+#
+# - A causal layer does not know what follows. Flip, run, flip makes a backward one of it; it needs the whole window.
+# - `concat` joins by a learned map, `sum` adds and counts the present twice, `shared` does both directions in one block at less than
+#   half the cost.
+# - The influence matrix tells what a layer reads: a triangle, the whole square, or a band.
+# - The stand-in has the right shapes and no memory. It knows two steps a layer, exactly, at any size.
+# - On a local task it is as good as any. So a score does not tell it from a Mamba; a record does.
+#
+# ## What next
+#
+# Chapter 08 (to come) puts six of these layers into the detector, counts its parameters layer by layer, and shows which published
+# total is that of the stand-in. Chapter 06 (to come) is about the inside of a block.
