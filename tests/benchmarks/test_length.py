@@ -20,6 +20,7 @@ def test_both_layers_are_measured_at_every_length(costs):
     for cost in costs:
         assert 0 < cost.low <= cost.ms <= cost.high
         assert cost.first_s > 0
+        assert cost.backend == "torch"
         assert cost.peak_mib is None
         assert cost.expected_s is None
         assert cost.ns_per_step == pytest.approx(cost.ms * 1e6 / (cost.length * cost.batch))
@@ -40,6 +41,13 @@ def test_a_length_with_more_sequences_costs_more():
         measure_length([32], steps=steps, d_model=64, device="cpu", repeats=5)[1].ms for steps in (64, 64 * 32)
     )
     assert many > 2 * few
+
+
+def test_a_stand_in_is_named(monkeypatch):
+    monkeypatch.setenv("SEIZURE_MAMBA_FORCE_FALLBACK", "1")
+    with pytest.warns(UserWarning, match="stand-in|Conv1d"):
+        costs = measure_length([8], steps=8, d_model=64, device="cpu", repeats=2)
+    assert [cost.backend for cost in costs] == ["torch", "conv1d"]
 
 
 def lines(**ms_by_layer):

@@ -30,6 +30,8 @@ class LengthCost:
         "Transformer" or "Bi-Mamba-2".
     length, batch : int
         Steps of one sequence, and sequences.
+    backend : str or None
+        What computed it: "torch", for Mamba-2 also "mamba_ssm" or "conv1d" (`BiMamba2.backend_for`).
     ms, low, high : float or None
         Median, smallest and largest time of the repeats; None where it was left out.
     first_s : float or None
@@ -43,6 +45,7 @@ class LengthCost:
     layer: str
     length: int
     batch: int
+    backend: str | None = None
     ms: float | None = None
     low: float | None = None
     high: float | None = None
@@ -161,9 +164,23 @@ def _measure(layers, length, batch, d_model, device, repeats, limit_s):
                 peaks[name] = max(peaks[name], torch.cuda.max_memory_allocated() / 2**20)
             layer.zero_grad(set_to_none=True)
     return {
-        name: LengthCost(name, length, batch, median(ms), min(ms), max(ms), first[name], peaks[name] or None)
+        name: LengthCost(
+            name,
+            length,
+            batch,
+            _backend(layers[name], x),
+            median(ms),
+            min(ms),
+            max(ms),
+            first[name],
+            peaks[name] or None,
+        )
         for name, ms in times.items()
     }
+
+
+def _backend(layer, x):
+    return layer.backend_for(x) if isinstance(layer, BiMamba2) else "torch"
 
 
 def _turns(seconds, repeats, limit_s):
