@@ -71,8 +71,7 @@ device
 #
 # For something real to read we take the recording of chapter 00, a child with absence seizures, from
 # [eeghdf 0.2.4](https://pypi.org/project/eeghdf/0.2.4/) by Christopher Lee-Messer (BSD-3-Clause). Sixteen samples of 19
-# channels are one step. A random linear map makes 512 numbers of these 304; it stands where the detector has its
-# encoder, which is trained.
+# channels are one step. A random linear map makes 512 numbers of these 304. It stands in for the detector's encoder.
 
 # %%
 from helpers.eeg import load, preprocess
@@ -119,18 +118,22 @@ record(scan_share=100 * scan / total, in_proj_rows=block.in_proj.out_features)
 # ## Down the block, one line a step
 # <a id="walk"></a>
 #
-# First the letters. Each stands for a size, and each has a name in the code.
+# First the names. Sizes on top, tensors below:
 #
-# | letter | in code | here | what it is |
-# |---|---|---|---|
-# | $L$ | `length` | 960 | steps of the sequence |
-# | $D$ | `d_model` | 512 | width of the block's input and output |
-# | $I$ | `d_inner` | 1024 | width inside: `expand` times `d_model` |
-# | $H$ | `nheads` | 16 | heads; each has one rate, one step length, one skip |
-# | $P$ | `headdim` | 64 | channels a head, so that $H P = I$ |
-# | $N$ | `d_state` | 16 | numbers that each channel remembers |
-# | $G$ | `ngroups` | 1 | groups of heads that share what they write and ask for |
-# | $K$ | `d_conv` | 4 | width of the convolution, in steps |
+# | in code | here | what it is |
+# |---|---|---|
+# | `length` | 960 | steps of the sequence |
+# | `d_model` | 512 | width of the block's input and output |
+# | `d_inner` | 1024 | width inside: `expand`, 2, times `d_model` |
+# | `nheads`, `headdim` | 16, 64 | heads, and channels a head; their product is `d_inner` |
+# | `d_state` | 16 | numbers that each channel remembers |
+# | `ngroups` | 1 | groups of heads that share what they write and ask for |
+# | `d_conv` | 4 | width of the convolution, in steps |
+# | `z` | (960, 1024) | the gate |
+# | `x` | (960, 16, 64) | what may be remembered |
+# | `B`, `C` | (960, 1, 16) | where in the state it is written, and where it is read |
+# | `dt` | (960, 16) | how long a step lasts, for each head |
+# | `A`, `D` | (16,) | rate of fading, and skip, of each head; the only ones that do not depend on the input |
 #
 # And the block as a whole. Time runs into the page: every bar stands for the channels of one step.
 
@@ -243,8 +246,8 @@ record(remembered_percent=100 * share)
 
 # %% [markdown]
 # Before anything is learned the skip is by far the louder: what comes from the state has
-# <span data-result="remembered_percent:.1f">5.0</span> % of its size. Not much, and it has to be *something*: what is zero at
-# the start gets no gradient to grow by. Remember this number for chapter 08, where a fault makes it far smaller.
+# <span data-result="remembered_percent:.1f">5.0</span> % of its size. Remember this number: in chapter 08 you will meet a fault
+# that makes it far smaller.
 
 # %% [markdown]
 # **Gate, norm, out.** `z` has waited all the time. It multiplies; then each step is divided by its root mean square, so that
@@ -269,8 +272,8 @@ torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
 record(walk_off=off.item())
 
 # %% [markdown]
-# The same up to rounding (<span data-result="walk_off:.0e">6e-06</span>): float32 has about seven digits, and the two ways
-# add in another order. You have just written Mamba-2.
+# The same up to rounding (<span data-result="walk_off:.0e">6e-06</span>): float32 has about seven digits, and sums of
+# a thousand terms, in another order, cost one of them. You have just written Mamba-2.
 
 # %% [markdown]
 # ### How long does a head remember?
@@ -344,7 +347,7 @@ for taps in (4, 5):
 # %% [markdown]
 # <a id="span"></a>
 # The block does not run at 256 Hz. The encoder has halved the rate four times before. What was called 20 milliseconds, a
-# single spike, is a third of a second: longer than a whole wave of a 3 Hz seizure, from trough to trough.
+# single spike, is a third of a second: nearly a whole wave of a 3 Hz seizure.
 #
 # Turn the width. The upper row is the block's clock, the lower row the one that the note reckoned with.
 

@@ -90,9 +90,7 @@ def check_conv_step(answer):
             given = state.clone()
             returned = attempt(answer, x[:, :, t], given, weight, bias)
             if not (isinstance(returned, (tuple, list)) and len(returned) == 2):
-                raise WrongAnswer(
-                    f"conv_step gave {type(returned).__name__}, expected two: the output and the new state."
-                )
+                raise WrongAnswer(f"conv_step gave {type(returned).__name__}, expected two: output and state.")
             y_t, state = returned
             every = torch.cat([past, x], dim=-1)
             where = f"at step {t} of {length}, d_conv {d_conv}"
@@ -101,7 +99,7 @@ def check_conv_step(answer):
             _compare("a state", where, state, newest, f"keep the last {d_conv - 1} inputs, the present one among them.")
             if not torch.equal(given, every[..., t : t + d_conv - 1]):
                 raise WrongAnswer(
-                    f"conv_step gave back a changed `state` {where}, expected it as it was: make a new one."
+                    f"conv_step gave back a changed `state` {where}, expected it unchanged: make another."
                 )
 
 
