@@ -55,11 +55,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from helpers.detection import best_device
 from helpers.teaching import COLORS, explore, needs, record, style
 
 # %%
-device = best_device()
+device = "cuda" if torch.cuda.is_available() else "cpu"
 print("measurements run on", device)
 
 # %% [markdown]
@@ -167,9 +166,9 @@ def describe(tau):
 explore(draw, alt=describe, tau=("time constant (s)", [0.1, 0.5, 2, 10, 60]))
 
 # %% [markdown]
-# At 0.1 s the state follows every wave. At 2 s the waves are gone and each seizure is one hill. At 60 s there are hardly
-# any hills left, but the level climbs from seizure to seizure: that state does not know *when*, it knows *that there was
-# something*.
+# At 0.1 s the state follows every wave. At 2 s the waves are gone and each seizure is one hill. At 60 s there are no
+# hills left: the level goes up a little at each seizure and hardly sinks in between. That state does not know *when*, it
+# knows *that there was something*.
 #
 # No single number does all of it. So a state space layer has many, with different decays; how many, you will see below.
 
@@ -250,7 +249,8 @@ plt.show()
 # - `dt` large: much time passes. What was there is gone, and the new input is written with weight `dt`. *Forget, and take
 #   this.*
 #
-# $B_t$ and $C_t$ come from the input, too: what to write, and what to ask for. Here they are 1, so that you can see `dt` alone.
+# $B_t$ and $C_t$ come from the input, too: what to write, and what to ask for. Here they are 1, and
+# `dt` is set by hand, so that you can see what it does.
 
 # %%
 SEED = 5
@@ -278,7 +278,7 @@ y = selective(x, dt, A, B, C)
 # %% [markdown]
 # **Guess:** the input is noise. What does the output look like, between steps 8 and 25?
 
-# %% mystnb={"image": {"alt": "Forty steps. Dots jump between minus two and two: the input, multiplied by four. A line, the output: near zero until step 8, then it jumps to the dot of step 8 and stays nearly level for seventeen steps, sinking a little, whatever the dots do; at step 25 it jumps to the dot of that step and stays there. Two vertical lines mark steps 8 and 25."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Forty steps. Dots scatter between minus seven and eight: the input, multiplied by four. A line, the output: near zero until step 8, then it jumps to the dot of step 8 and stays nearly level for seventeen steps, sinking a little, whatever the dots do; at step 25 it jumps to the dot of that step and stays there. Two vertical lines mark steps 8 and 25."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
     axes.plot(
@@ -379,7 +379,7 @@ plt.show()
 def recurrence(x, dt, A, B, C, D):
     group = x.shape[2] // B.shape[2]  # heads that share B and C
     B, C = (t.repeat_interleave(group, dim=2) for t in (B, C))
-    h = x.new_zeros(*x.shape[:1], *x.shape[2:], B.shape[-1])
+    h = x.new_zeros(x.shape[0], *x.shape[2:], B.shape[3])
     outputs = []
     for t in range(x.shape[1]):
         fade = torch.exp(dt[:, t] * A)[..., None, None]  # (batch, heads, 1, 1)
@@ -500,8 +500,8 @@ for length in (240, 960, 15_360):
 # %% [markdown]
 # At 960 steps the matrix has more than twenty times as much to do as the loop, and it gets worse with every step. And yet the
 # loop loses as well: its operations are not of the kind that a GPU is built for. An H100 does 989 trillion operations a second
-# in matrix products of 16-bit numbers, and 67 in other arithmetic
-# ([its makers' figures, as Mamba-2's authors give them](https://pli.princeton.edu/blog/2024/mamba-2-algorithms-and-systems)).
+# in matrix products of 16-bit numbers, and 67 in other arithmetic of 32-bit numbers
+# ([as Mamba-2's authors count](https://pli.princeton.edu/blog/2024/mamba-2-algorithms-and-systems)).
 #
 # We want few operations *and* matrix products. The matrix has a structure that allows it.
 
@@ -645,6 +645,49 @@ agrees("four steps", y, M @ x)
 # %% [markdown]
 # That is the algorithm of Mamba-2. Three of the four steps are matrix products over all chunks at once, and the one loop that
 # is left takes one turn a chunk. In the exercises you write it for any number of heads, and for lengths that do not divide.
+#
+# What does it cost? For each step: `C·B` and the product with `x` over the chunk, then one product to write the state and one to
+# read it.
+
+
+# %%
+def chunk_operations(length, chunk=64, heads=16, headdim=64, d_state=16):
+    width = heads * headdim
+    return 2 * length * (chunk * (d_state + width) + 2 * d_state * width)
+
+
+# %% mystnb={"image": {"alt": "Counted operations against the length, from 60 to 15,360 steps, both axes logarithmic. Loop and chunks are parallel straight lines that rise in proportion to the length, the chunks a little above the loop. The matrix rises twice as steeply: it starts near the chunks at 60 steps and lies a hundred times above both at 15,360. A dotted line marks 960 steps."}} tags=["hide-input"]
+counted_at = [60, 240, 960, 3840, 15_360]
+with style():
+    figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    for counts, name, mark, color in [
+        ([operations(n)[1] for n in counted_at], "matrix", "s--", "marked"),
+        (
+            [chunk_operations(n) for n in counted_at],
+            "chunks of 64",
+            "o-",
+            "accent",
+        ),
+        ([operations(n)[0] for n in counted_at], "loop", "^:", "ink"),
+    ]:
+        axes.loglog(counted_at, counts, mark, color=COLORS[color], label=name)
+    axes.axvline(960, color=COLORS["quiet"], linestyle=":", linewidth=1)
+    axes.set_xticks(counted_at, [f"{n:,d}" for n in counted_at])
+    axes.minorticks_off()
+    axes.set(xlabel="length (steps); 960 is a window", ylabel="operations")
+    axes.set_title("Chunks: linear like the loop, products like the matrix")
+    axes.legend()
+plt.show()
+
+# %%
+for length in (960, 15_360):
+    loop, matrix = operations(length)
+    chunks = chunk_operations(length)
+    print(f"{length:6,d} steps: chunks / loop = {chunks / loop:.1f},", end=" ")
+    print(f"matrix / chunks = {matrix / chunks:.0f}")
+
+# %% [markdown]
+# More than the loop, by a factor that does not grow; far fewer than the matrix; and nearly all of them in matrix products.
 
 # %% [markdown]
 # ## The chunk size
@@ -680,7 +723,7 @@ REPEATS = 20 if device == "cuda" else 7
 torch.manual_seed(SEED)
 windows = 32 if device == "cuda" else 1
 exact = example(windows, 960, 16, 64, groups=1, d_state=16)
-single = [t.float().to(device) for t in exact]
+single = [t.float().to(device) for t in exact]  # 32-bit
 x, dt, A, B, C, D = exact
 expected = ssd_recurrence(  # one window and two heads are enough to compare
     x[:1, :, :2], dt[:1, :, :2], A[:2], B[:1], C[:1], D[:2]
@@ -709,9 +752,7 @@ def plain_ticks(axis):
     axis.axes.minorticks_off()
 
 
-counted = [
-    2 * 960 * (q * 16 + q * 1024 + 2 * 16 * 1024) for q in chunk_sizes
-]  # own: C·B and M @ x; then two products with the state
+counted = [chunk_operations(960, q) for q in chunk_sizes]
 scaled = [c / counted[3] * chunk_ms[3] for c in counted]
 with style():
     figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
@@ -792,7 +833,8 @@ def whole_matrix(x, dt, A, B, C, D):
     exponent = total[:, :, None] - total[:, None, :]  # (batch, i, j, heads)
     future = torch.ones(x.shape[1], x.shape[1], device=x.device).triu(1).bool()
     decay = torch.exp(exponent.masked_fill(future[..., None], -torch.inf))
-    M = torch.einsum("bin,bjn->bij", C[:, :, 0], B[:, :, 0])[..., None] * decay
+    M = torch.einsum("bin,bjn->bij", C[:, :, 0], B[:, :, 0])  # a single group
+    M = M[..., None] * decay  # (batch, i, j, heads)
     y = torch.einsum("bijh,bjh,bjhp->bihp", M, dt, x)
     return y + D[:, None] * x
 
@@ -856,7 +898,7 @@ for name, scan in [
 #
 # **Guess:** at which length does Mamba-2 begin to win? And at 960?
 
-# %% nbmake={"mock": {"LENGTHS": [120, 480, 1920], "REPEATS": 2, "STEPS": 1920}}
+# %% nbmake={"mock": {"LENGTHS": [60, 240, 960], "REPEATS": 2, "STEPS": 960}}
 if device == "cuda":
     LENGTHS = [960, 3840, 15_360, 61_440, 245_760, 983_040]
     STEPS, WIDTH, REPEATS = 61_440, 512, 10
@@ -868,12 +910,13 @@ from helpers.benchmarks.length import crossover, measure_length
 
 costs = measure_length(LENGTHS, STEPS, d_model=WIDTH, repeats=REPEATS)
 for cost in costs:
-    row = f"{cost.length:7,d} steps x {cost.batch:2d}  {cost.layer:12s}"
+    row = f"{cost.length:7,d} x {cost.batch:2d}  {cost.layer:12s}"
     if cost.ms is None:
         print(f"{row} left out: about {cost.expected_s:.0f} s expected")
         continue
-    memory = "" if cost.peak_mib is None else f"{cost.peak_mib / 1024:6.1f} GiB"
-    print(f"{row} {cost.ms:9.1f} ms {cost.ns_per_step:8.0f} ns a step {memory}")
+    memory = "" if cost.peak_mib is None else f"{cost.peak_mib / 1024:5.1f} GiB"
+    row += f" {cost.backend:9s} {cost.ms:8.1f} ms"
+    print(f"{row} {cost.ns_per_step:7.0f} ns a step {memory}")
 
 # %% tags=["hide-input"]
 timed = {(cost.layer, cost.length): cost for cost in costs if cost.ms}
@@ -894,17 +937,14 @@ record(
     transformer_over_mamba_at_longest=timed["Transformer", longest].ms
     / timed["Bi-Mamba-2", longest].ms,
 )
-record(
-    length_model_width=WIDTH,
-    first_call_s=max(c.first_s for c in timed.values()),
-)
+record(first_call_s=max(c.first_s for c in timed.values()))
 
 # %% mystnb={"image": {"alt": "Time per step in nanoseconds against the length of the sequence, both axes logarithmic. The line of the Transformer layer starts below that of the bidirectional Mamba-2 layer at short lengths, bends upward and crosses it, and from there rises in proportion to the length. The Mamba-2 line stays nearly flat over the whole range. A dotted vertical line marks 960 steps, where the Transformer layer is the cheaper one."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    for layer, marker, color in [
-        ("Transformer", "s--", "marked"),
-        ("Bi-Mamba-2", "o-", "accent"),
+    for layer, marker, color, rise in [
+        ("Transformer", "s--", "marked", 6),
+        ("Bi-Mamba-2", "o-", "accent", -18),
     ]:
         points = [(c.length, c.ns_per_step) for c in costs if c.layer == layer]
         points = [(n, ns) for n, ns in points if ns]
@@ -912,7 +952,7 @@ with style():
         axes.annotate(
             layer,
             points[-1],
-            xytext=(-10, 8),
+            xytext=(-10, rise),
             textcoords="offset points",
             ha="right",
             color=COLORS[color],
@@ -946,7 +986,7 @@ def mamba_operations(length, chunk, width=512, d_state=16):
     inner = 2 * width
     project = 2 * length * width * (2 * inner + 2 * d_state + 16 + inner)
     filled = -(-length // chunk) * chunk  # whole chunks
-    scan = 2 * filled * (chunk * (d_state + inner) + 2 * d_state * inner)
+    scan = chunk_operations(filled, chunk, inner // 64, 64, d_state)
     join = 2 * length * 2 * width * width
     return 2 * (project + scan) + join
 
@@ -969,8 +1009,8 @@ for length in (960, 3840, 15_360):
 # Memory does not show the square, either (the last column of the table, where there is a GPU): PyTorch's attention never stores
 # its matrix, but goes through it block by block ([FlashAttention](https://arxiv.org/abs/2205.14135)). The time it cannot avoid.
 #
-# And how long is "long EEG"? A recording of a day is long. But both networks read it in windows of a minute, each by itself, so
-# the cost of a day is linear in the day for *either*. The square would come with windows of an hour. What Mamba-2 offers
+# And how long is "long EEG"? A recording of a day is long. But a detector reads it in windows of a minute, each by itself, with
+# attention or with Mamba-2, so the cost of a day is linear in the day for *either*. The square would come with windows of an hour. What Mamba-2 offers
 # there is a state that could be carried from window to window; this detector does not do that, and it could not, for the half of
 # it that reads backward.
 #
@@ -979,16 +1019,17 @@ for length in (960, 3840, 15_360):
 
 # %%
 for length in (3840, 15_360, 61_440):
-    x = torch.randn(1, 512, length, device=device)
-    kernel = torch.randn(512, 1, 5, device=device)
-    ms = median_ms(partial(F.conv1d, x, kernel, groups=512))
+    x = torch.randn(1, WIDTH, length, device=device)
+    kernel = torch.randn(WIDTH, 1, 5, device=device)
+    ms = median_ms(partial(F.conv1d, x, kernel, groups=WIDTH))
     print(f"{length:6,d} steps: {ms * 1e6 / length:6.1f} ns a step")
 
 # %% [markdown]
 # No sign of a square: a convolution is linear, too, or better while the device is not filled. What it would lose is the state.
 # Chapter 07 (to come) shows that on a task.
 #
-# (The long end of the measurement with a GPU is 983,040 steps, for a reason that stands below.)
+# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f"></span> s. With a GPU
+# the measurement ends at 983,040 steps, for a reason that stands below.)
 
 # %% [markdown]
 # ## What can go wrong here
