@@ -5,6 +5,7 @@ matrices are made anew from dt, A, B and C. It is called by `ssd_chunked` and by
 """
 
 import torch
+import torch.nn.functional as F
 
 __all__ = ["add_product", "gradients_of_chunks"]
 
@@ -72,7 +73,7 @@ def gradients_of_chunks(x, dt, A, B, C, chunk, carried, y_grad, state_grad):
     exponent = write_grad.mul_(B).sum(-1) * chunk.after[..., 0]  # (…, step)
     dt_grad += exponent
     exponent *= dt
-    rate_grad += exponent.cumsum(-1) - exponent
+    rate_grad += F.pad(exponent[..., :-1].cumsum(-1), (1, 0))
 
     dt_grad += rate_grad * A
     A_grad = (rate_grad * dt).sum((0, 1)).sum(-1, keepdim=True)
