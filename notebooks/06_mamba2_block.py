@@ -246,7 +246,7 @@ record(remembered_percent=100 * share)
 
 # %% [markdown]
 # Before anything is learned the skip is by far the louder: what comes from the state has
-# <span data-result="remembered_percent:.1f">5.0</span> % of its size. Remember this number: in chapter 08 you will meet a fault
+# <span data-result="remembered_percent:.1f">160.3</span> % of its size. Remember this number: in chapter 08 you will meet a fault
 # that makes it far smaller.
 
 # %% [markdown]
@@ -727,8 +727,8 @@ plt.show()
 
 # %% [markdown]
 # With the state handed on, the pieces are the whole. Without it, two things are missing. The convolution lacks its past for
-# three steps: the first output is off by <span data-result="lost_first:.0f">50</span> %. From the fourth step on only the
-# scan's state is missing, and the output is off by <span data-result="lost_fourth:.1f">2.0</span> %, after 10 seconds by
+# three steps: the first output is off by <span data-result="lost_first:.0f">51</span> %. From the fourth step on only the
+# scan's state is missing, and the output is off by <span data-result="lost_fourth:.1f">1.9</span> %, after 10 seconds by
 # <span data-result="lost_10s:.1f">0.7</span> %, at the end of the minute by <span data-result="lost_60s:.2f">0.06</span> %: each
 # head catches up within its own time constant. (One untrained block, in which little comes from the state. This says
 # how the loss is spread over a window, and nothing about detection.)
