@@ -775,8 +775,8 @@ plt.show()
 
 # %% [markdown]
 # The result is the same with every chunk size, to the rounding of 32-bit numbers. The time is not: on the machine that stored
-# this page, <span data-result="best_ms:.2f">6.29</span> ms at <span data-result="best_chunk:d">32</span> steps, the best, against
-# <span data-result="smallest_chunk_ms:.2f">11.35</span> at 8 and <span data-result="largest_chunk_ms:.2f">61.22</span> at 512. With a
+# this page, <span data-result="best_ms:.2f">134.73</span> ms at <span data-result="best_chunk:d">8</span> steps, the best, against
+# <span data-result="smallest_chunk_ms:.2f">134.73</span> at 8 and <span data-result="largest_chunk_ms:.2f">1057.02</span> at 512. With a
 # `d_state` of 16 the squares of step 1 dominate early. The official default of 256 suits larger states.
 #
 # ### Lengths that do not divide
@@ -880,8 +880,8 @@ for name, scan in [
     record(**{f"{name}_ms": ms})
 
 # %% [markdown]
-# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f">111.5</span> ms, the matrix
-# <span data-result="matrix_ms:.1f">269.0</span> ms and the chunks <span data-result="chunks_ms:.2f">6.31</span> ms, although the
+# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f">2117.1</span> ms, the matrix
+# <span data-result="matrix_ms:.1f">1128.7</span> ms and the chunks <span data-result="chunks_ms:.2f">63.07</span> ms, although the
 # chunks have more operations to do than the loop.
 
 # %% [markdown]
@@ -966,11 +966,11 @@ plt.show()
 
 # %% [markdown]
 # The claim is true, and the conclusion is not. Flat against rising: the cost of Mamba-2 is linear. The two meet at
-# <span data-result="crossover">about 2,171</span> steps, and at <span data-result="longest_of_both:,d">3,840</span> the Transformer layer takes
+# <span data-result="crossover">about 3,053</span> steps, and at <span data-result="longest_of_both:,d">3,840</span> the Transformer layer takes
 # <span data-result="transformer_over_mamba_at_longest:.0f">2</span> times as long. But at **960 steps**, where this book's detector
-# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">72.3</span> ms and the Transformer layer
-# <span data-result="transformer_at_960_ms:.1f">40.4</span>, that is
-# <span data-result="mamba_over_transformer_at_960:.2f">1.79</span> times as much. **At this length, O(N) wins nothing.**
+# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">1590.5</span> ms and the Transformer layer
+# <span data-result="transformer_at_960_ms:.1f">432.3</span>, that is
+# <span data-result="mamba_over_transformer_at_960:.2f">3.68</span> times as much. **At this length, O(N) wins nothing.**
 #
 # Why? Attention proper is a small part of a Transformer layer when the sequence is short. Count:
 
@@ -1028,7 +1028,7 @@ for length in (3840, 15_360, 61_440):
 # No sign of a square: a convolution is linear, too, or better while the device is not filled. What it would lose is the state.
 # Chapter 07 (to come) shows that on a task.
 #
-# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f"></span> s. With a GPU
+# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">3.7</span> s. With a GPU
 # the measurement ends at 983,040 steps, for a reason that stands below.)
 
 # %% [markdown]
