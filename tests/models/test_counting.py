@@ -107,6 +107,12 @@ def test_a_kernel_backend_is_counted_without_a_gpu():
     assert count_stages(named) == count_stages(plain)
 
 
+def test_any_precision_is_counted_alike(reference):
+    for dtype in (torch.float64, torch.bfloat16):
+        with torch.device("meta"):
+            assert count_stages(SeizureDetector().to(dtype)) == count_stages(reference)
+
+
 def test_the_fused_copy_has_fewer_operations():
     model = SeizureDetector().eval()
     fused = count_stages(fuse_for_inference(model))

@@ -90,7 +90,7 @@ def count_stages(model, length=15360, sfreq=256.0):
         module.register_forward_hook(lambda _, __, output, name=name: shapes.update({name: output.shape}))
     root = type(model).__name__
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, model.n_channels, length, device="meta"))
+        model(torch.empty(1, model.n_channels, length, device="meta", dtype=next(model.parameters()).dtype))
     operations = counter.get_flop_counts()
     rows = []
     for name, operation, module in stages:

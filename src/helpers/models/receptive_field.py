@@ -95,7 +95,8 @@ def influence(function, eeg, step):
     Returns
     -------
     Tensor, (length,)
-        Sum over channels of the absolute gradient of the step's outputs, added up.
+        Absolute gradient of one random, always equal combination of the step's outputs, summed over the EEG's channels.
+        (Their plain sum would not do: after a layer norm it is constant.)
 
     Raises
     ------
@@ -108,7 +109,9 @@ def influence(function, eeg, step):
     output = function(eeg)
     if not 0 <= step < output.shape[-1]:
         raise ValueError(f"step {step} of an output of {output.shape[-1]} steps; expected 0 to {output.shape[-1] - 1}")
-    (gradient,) = torch.autograd.grad(output[..., step].sum(), eeg)
+    random = torch.Generator().manual_seed(0)
+    combination = torch.randn(output.shape[1], generator=random, dtype=eeg.dtype).to(eeg.device)
+    (gradient,) = torch.autograd.grad(output[0, :, step] @ combination, eeg)
     return gradient.abs().sum(dim=(0, 1))
 
 
