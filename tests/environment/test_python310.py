@@ -47,26 +47,6 @@ def no_index_reached(output: str) -> bool:
     return nothing_offered and re.search(NO_INDEX, output) is not None
 
 
-@pytest.fixture(scope="module")
-def python310(tmp_path_factory):
-    base = find_python310()
-    if base is None:
-        pytest.skip("no working Python 3.10 on PATH, in ~/.pyenv/versions or known to uv")
-    folder = tmp_path_factory.mktemp("python310")
-    run(base, "-m", "venv", folder / "venv", timeout=120, check=True)
-    python = folder / "venv/bin/python"
-    source = folder / "source"  # a copy, so that building leaves nothing in the repository
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
-    shutil.copytree(REPOSITORY / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    done = run(python, "-m", "pip", "install", "--retries", "1", source, timeout=600)
-    if done.returncode and no_index_reached(done.stdout + done.stderr):
-        pytest.skip("pip reached no package index")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return python
-
-
 def environment_tools(python, *arguments):
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return run(python, "-m", "helpers.environment", *arguments, timeout=60, cwd=python.parent, env=environ)
