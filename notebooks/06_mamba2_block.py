@@ -74,11 +74,12 @@ device
 # channels are one step. A random linear map makes 512 numbers of these 304. It stands in for the detector's encoder.
 
 # %%
-from helpers.eeg import load, preprocess
+from helpers.eeg import load, preprocess, seizures
 
 SEED = 6
 torch.manual_seed(SEED)
-samples = torch.from_numpy(preprocess(load("absence")))  # (19, samples)
+raw = load("absence")
+samples = torch.from_numpy(preprocess(raw))  # (19, samples)
 steps = samples.unfold(1, 16, 16)  # (19, steps, 16)
 steps = steps.permute(1, 0, 2).flatten(1)  # (steps, 304)
 eeg = (steps @ torch.randn(304, 512) / 304**0.5)[None]  # (1, steps, 512)
@@ -86,7 +87,7 @@ eeg = (eeg / eeg.std()).to(device)
 tuple(eeg.shape)
 
 # %%
-u = eeg[:, 16 * 1390 : 16 * 1450]  # a minute with seizures in it
+u = eeg[:, 16 * 1390 : 16 * 1450]  # a minute with a seizure in it
 block = Mamba2(d_model=512, d_state=16, backend="torch").to(device)
 with torch.inference_mode():
     y = block(u)
@@ -240,14 +241,37 @@ with torch.inference_mode():
     remembered = ssd_chunked(x, dt, A, B, C, chunk_size=64)
     skipped = block.D[:, None] * x  # (1, 960, 16, 64), both
 y = (remembered + skipped).flatten(-2)  # (1, 960, 1024): heads side by side
-share = (remembered.std() / skipped.std()).item()
-print(f"what is remembered is {share:.3f} of the size of what is skipped")
-record(remembered_percent=100 * share)
 
 # %% [markdown]
-# Before anything is learned the skip is by far the louder: what comes from the state has
-# <span data-result="remembered_percent:.1f">160.3</span> % of its size. Remember this number: in chapter 08 you will meet a fault
-# that makes it far smaller.
+# Two things are added there: what comes out of the memory, and what skips it. **Guess:** nothing is learned yet. Which of the
+# two is larger? And is that so during the whole minute? (A seizure begins after 27 seconds.)
+
+# %% mystnb={"image": {"alt": "The size of what is remembered as a share of what is skipped, over a minute, on a logarithmic axis, with a dashed line at 1, where both are equal. For the first 27 seconds it trembles around two hundredths. In a shaded stretch of six seconds, a seizure, it climbs above 1. After it, it falls within a few seconds to a twentieth and then slowly to where it was, which takes more than ten seconds."}} tags=["hide-input"]
+with torch.inference_mode():
+    both = [part.flatten(2).norm(dim=-1)[0] for part in (remembered, skipped)]
+    share = (both[0] / both[1]).cpu()  # (960,)
+onset, end = (second - 1390 for second in seizures(raw)[1])
+with style():
+    figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
+    axes.plot(torch.arange(960) / 16, share, color=COLORS["accent"], lw=1)
+    axes.axhline(1, color=COLORS["ink"], linestyle="--", linewidth=1)
+    axes.axvspan(onset, end, color=COLORS["marked"], alpha=0.2, linewidth=0)
+    axes.set(yscale="log", xlabel="time (s)", ylabel="remembered / skipped")
+    axes.set_title("In the seizure the memory becomes louder than the skip")
+plt.show()
+first, last = round(16 * onset), round(16 * end)
+print(f"before: {share[: first - 16].median():.3f}, most: {share.max():.1f}")
+print(f"10 to 15 s after it: {share[last + 160 : last + 240].median():.3f}")
+record(before_percent=100 * share[: first - 16].median(), most=share.max())
+record(after_percent=100 * share[last + 160 : last + 240].median())
+
+# %% [markdown]
+# In quiet EEG the memory adds <span data-result="before_percent:.0f">2</span> % to what skips it, in the seizure up to
+# <span data-result="most:.1f">5.0</span> times as much as the skip. The seizure is three or four times as large as what came
+# before, and `x`, `B` and `C` are all made of the input: what is remembered is a product of three. And it lasts: ten
+# seconds after the seizure it is still <span data-result="after_percent:.0f">4</span> %.
+#
+# Keep the small number in mind, too. In chapter 08 you will meet a fault that makes it far smaller.
 
 # %% [markdown]
 # **Gate, norm, out.** `z` has waited all the time. It multiplies; then each step is divided by its root mean square, so that
@@ -730,7 +754,7 @@ plt.show()
 # three steps: the first output is off by <span data-result="lost_first:.0f">51</span> %. From the fourth step on only the
 # scan's state is missing, and the output is off by <span data-result="lost_fourth:.1f">1.9</span> %, after 10 seconds by
 # <span data-result="lost_10s:.1f">0.7</span> %, at the end of the minute by <span data-result="lost_60s:.2f">0.06</span> %: each
-# head catches up within its own time constant. (One untrained block, in which little comes from the state. This says
+# head catches up within its own time constant. (One untrained block, in which little comes from the state at most steps. This says
 # how the loss is spread over a window, and nothing about detection.)
 #
 # The kernel cannot do this: its fused function starts the convolution from zeros. So pieces with a state are computed in
