@@ -329,11 +329,11 @@ def _pages():
 
 @bench.command()
 def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurement.")] = 15):
-    """Start-up, one window and a whole recording through the detector, on this CPU; about two minutes."""
+    """Start-up, one Mamba-2 layer beside its peers, a window and a whole recording, on this CPU; some minutes."""
     from rich.console import Console
     from rich.table import Table
 
-    from helpers.benchmarks import measure_cpu
+    from helpers.benchmarks import measure_cpu, missing_peer
 
     with _bar("Recording", unit="windows") as progress:
         results = measure_cpu(repeats, progress)
@@ -342,8 +342,27 @@ def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurem
     for column in ("median", "lowest", "highest", "unit", "times"):
         table.add_column(column, justify="right")
     for row in results:
-        table.add_row(row.name, f"{row.value:.1f}", f"{row.low:.1f}", f"{row.high:.1f}", row.unit, str(row.repeats))
+        table.add_row(
+            row.name,
+            *(_figure(value, row.unit) for value in (row.value, row.low, row.high)),
+            row.unit,
+            str(row.repeats),
+        )
     Console().print(table)
+    if missing := missing_peer():
+        print(missing)
+
+
+def _figure(value, unit):
+    return f"{value:.2f}" if unit == "x" else f"{value:.1f}"
+
+
+@bench.command()
+def parity():
+    """How far each backend of Mamba-2 is from float64; on a GPU some minutes, as its kernels are tuned first."""
+    from helpers.benchmarks.parity import measure_parity, parity_table
+
+    print(parity_table(measure_parity()))
 
 
 def _write_figure(raw, detection, marked, path):

@@ -3,6 +3,8 @@
 Each prints what it measured, on what, and how often. Nothing here is used by the other packages.
 """
 
-from helpers.benchmarks.cpu import Measurement, measure_cpu
+from helpers.benchmarks.cpu import measure_cpu
+from helpers.benchmarks.layer import measure_layer, missing_peer
+from helpers.benchmarks.measurement import Measurement
 
-__all__ = ["Measurement", "measure_cpu"]
+__all__ = ["Measurement", "measure_cpu", "measure_layer", "missing_peer"]

@@ -1,4 +1,4 @@
-"""Times on this machine's CPU: start-up of the package and its command, the detector on a window and on a recording.
+"""Times on this machine's CPU: start-up of the package, one Mamba-2 layer, the detector on a window and a recording.
 
 The speed of a plain convolution is measured in the same run: it says how fast the machine was meanwhile, and how much
 of that the detector reaches.
@@ -7,34 +7,22 @@ of that the detector reaches.
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from statistics import median
 
 import torch
 import torch.nn.functional as F
 
+from helpers.benchmarks.layer import measure_layer
+from helpers.benchmarks.measurement import summary
 from helpers.detection import detect_by_network, load_detector
 from helpers.eeg import WINDOW, cached, load
 from helpers.environment import keep_freed_memory
 from helpers.models import fuse_for_inference
 
-__all__ = ["Measurement", "measure_cpu"]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One figure: its name, the median with the smallest and largest value, the unit, and how often it was measured."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    unit: str
-    repeats: int
+__all__ = ["measure_cpu"]
 
 
 def measure_cpu(repeats=15, progress=None):
-    """Measure on the CPU, in about two minutes on two cores.
+    """Measure on the CPU, in some minutes on two cores.
 
     Parameters
     ----------
@@ -49,9 +37,10 @@ def measure_cpu(repeats=15, progress=None):
     list of Measurement
     """
     results = [
-        _summary("start Python and import helpers, beyond Python alone", _import_times(repeats), "ms"),
-        _summary("workbook --help", _process_times(["-m", "helpers.cli", "--help"], repeats), "ms"),
+        summary("start Python and import helpers, beyond Python alone", _import_times(repeats), "ms"),
+        summary("workbook --help", _process_times(["-m", "helpers.cli", "--help"], repeats), "ms"),
         *_window(repeats),
+        *measure_layer(repeats),
     ]
     if cached("absence"):
         raw = load("absence")
@@ -59,13 +48,9 @@ def measure_cpu(repeats=15, progress=None):
         detect_by_network(raw, device="cpu", progress=progress)
         factor = raw.n_times / raw.info["sfreq"] / (time.perf_counter() - began)
         results.append(
-            _summary("30-minute recording, preprocessing included: times faster than real time", [factor], "x")
+            summary("30-minute recording, preprocessing included: times faster than real time", [factor], "x")
         )
     return results
-
-
-def _summary(name, values, unit):
-    return Measurement(name, median(values), min(values), max(values), unit, len(values))
 
 
 def _process_times(arguments, repeats):
@@ -100,6 +85,6 @@ def _window(repeats):
             rates.append(operations / (time.perf_counter() - began) / 1e9)
     threads = torch.get_num_threads()
     return [
-        _summary(f"one 60 s window through the detector, {threads} threads", [s * 1e3 for s in seconds[1:]], "ms"),
-        _summary("meanwhile, a 512 -> 512 convolution of width 5", rates[1:], "GFLOP/s"),
+        summary(f"one 60 s window through the detector, {threads} threads", [s * 1e3 for s in seconds[1:]], "ms"),
+        summary("meanwhile, a 512 -> 512 convolution of width 5", rates[1:], "GFLOP/s"),
     ]
