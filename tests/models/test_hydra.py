@@ -168,31 +168,38 @@ class OnGPU(torch.Tensor):
 
 
 @pytest.mark.parametrize(
-    ("chunk_size", "u", "message"),
+    ("options", "u", "message"),
     [
-        (64, torch.randn(1, 4, 8), "the input is on cpu, expected cuda"),
-        (64, torch.randn(1, 4, 8).double().as_subclass(OnGPU), "the input is torch.float64, expected float32"),
-        (40, torch.randn(1, 4, 8).as_subclass(OnGPU), "chunk_size is 40, expected a power of two from 16 on"),
-        (8, torch.randn(1, 4, 8).as_subclass(OnGPU), "chunk_size is 8, expected a power of two from 16 on"),
+        ({"headdim": 4}, torch.randn(1, 4, 8), "the input is on cpu, expected cuda"),
+        (
+            {"headdim": 4},
+            torch.randn(1, 4, 8).double().as_subclass(OnGPU),
+            "the input is torch.float64, expected float32",
+        ),
+        (
+            {"headdim": 512, "expand": 64},
+            torch.randn(1, 4, 8).as_subclass(OnGPU),
+            "headdim is 512, expected at most 256",
+        ),
     ],
 )
-def test_the_kernel_asked_for_by_name_says_what_it_needs(chunk_size, u, message):
+def test_the_kernel_asked_for_by_name_says_what_it_needs(options, u, message):
     with pytest.raises(RuntimeError, match=rf"backend 'mamba_ssm': {message}.*backend='torch'"):
-        Hydra(8, headdim=4, chunk_size=chunk_size, backend="mamba_ssm")(u)
-    assert Hydra(8, headdim=4, chunk_size=chunk_size).backend_for(u) == "torch"
+        Hydra(8, **options, backend="mamba_ssm")(u)
+    assert Hydra(8, **options).backend_for(u) == "torch"
 
 
 def test_the_kernel_is_called_as_it_wants_to_be(monkeypatch):
     """Its place is taken by the recurrence behind the kernel's own signature, of mamba_ssm 2.3.2.post1."""
 
     def scan(x, dt, A, B, C, chunk_size, D=None, z=None, dt_bias=None, initial_states=None, dt_softplus=False):
-        assert (chunk_size, D, z, dt_bias, initial_states, dt_softplus) == (16, None, None, None, None, False)
+        assert (chunk_size, D, z, dt_bias, initial_states, dt_softplus) == (256, None, None, None, None, False)
         return ssd_recurrence(x, dt, A, B, C).to(x.dtype)
 
     stand_in = SimpleNamespace(mamba_chunk_scan_combined=scan)
     monkeypatch.setattr(hydra, "official_module", lambda name: ({"triton.ssd_combined": stand_in}[name], None))
     monkeypatch.setattr(hydra, "input_obstacle", lambda u, d_conv: None)
-    block = Hydra(6, d_state=5, headdim=3, chunk_size=16)
+    block = Hydra(6, d_state=5, headdim=3, chunk_size=7)
     u = torch.randn(2, 21, 6)
     assert block.backend_for(u) == "mamba_ssm"
     found = block(u)

@@ -18,6 +18,8 @@ from helpers.models.ssd import ssd_chunked
 
 __all__ = ["Hydra"]
 
+_KERNEL_CHUNK = 256  # mamba_ssm's default, as in `Mamba2`; its kernels need a power of two (state-spaces/mamba#449)
+
 
 class Hydra(nn.Module):
     """One Hydra block, (batch, length, d_model) to the same shape; every output reads the whole input.
@@ -37,7 +39,7 @@ class Hydra(nn.Module):
     ngroups : int
         Groups that share B and C; must divide the number of heads.
     chunk_size : int
-        Steps a chunk. It changes the cost, never the result.
+        Steps a chunk of the torch backend. It changes the cost, never the result.
     backend : {"auto", "torch", "mamba_ssm"}
         What computes the SSD: "torch" everywhere, in float64 too; "mamba_ssm" on a GPU that has it; "auto" takes
         mamba_ssm wherever it can, torch elsewhere. `backend_for` says which.
@@ -139,9 +141,8 @@ class Hydra(nn.Module):
     def _obstacle(self, u):
         if found := input_obstacle(u, d_conv=4):  # of the SSD alone; the convolution is torch's, of any width
             return found
-        size = self.chunk_size
-        if size < 16 or size & (size - 1):  # 40 and 50 gave NaN: state-spaces/mamba#449
-            return f"chunk_size is {size}, expected a power of two from 16 on. Build the block with such a one"
+        if self.headdim > 256:  # from 512 on, a head does not fit in shared memory (state-spaces/mamba#387)
+            return f"headdim is {self.headdim}, expected at most 256. Build the block with such a headdim"
         return official_module("triton.ssd_combined")[1]
 
     def _by_torch(self, x, dt, B, C):
@@ -149,7 +150,7 @@ class Hydra(nn.Module):
 
     def _by_kernel(self, x, dt, B, C):
         module, _ = official_module("triton.ssd_combined")
-        return module.mamba_chunk_scan_combined(x, dt, -torch.exp(self.A_log.float()), B, C, chunk_size=self.chunk_size)
+        return module.mamba_chunk_scan_combined(x, dt, -torch.exp(self.A_log.float()), B, C, chunk_size=_KERNEL_CHUNK)
 
 
 def _stacked(ahead, behind):
