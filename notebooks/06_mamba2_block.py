@@ -267,7 +267,7 @@ record(after_percent=100 * share[last + 160 : last + 240].median())
 
 # %% [markdown]
 # In quiet EEG the memory adds <span data-result="before_percent:.0f">2</span> % to what skips it, in the seizure up to
-# <span data-result="most:.1f">5.8</span> times as much as the skip. The seizure is three or four times as large as what came
+# <span data-result="most:.1f">5.8</span> times as much as the skip. The seizure is several times as large as what came
 # before, and `x`, `B` and `C` are all made of the input: what is remembered is a product of three. And it lasts: ten
 # seconds after the seizure it is still <span data-result="after_percent:.0f">4</span> %.
 #
@@ -521,7 +521,7 @@ print(f"mean square at a typical step: {power:.0e}, eps 1e-05")
 record(norm_power=power)
 
 # %% [markdown]
-# About <span data-result="norm_power:.0e">6e-03</span>. Weights drawn anew by the wrong rule bring it down to `eps`;
+# About <span data-result="norm_power:.0e">6e-03</span>. Weights drawn anew by the wrong rule bring it down to the size of `eps`;
 # chapter 08 shows how.
 
 # %% [markdown]
@@ -828,7 +828,7 @@ print(f"AdamW, marks respected: {after_200_steps(False):.6f}")
 
 # %% [markdown]
 # So a quarter of `A_log` and of `dt_bias` goes, and both stand in an exponent. **Guess:** what does a quarter less make of
-# a memory of half a minute?
+# a memory of 20 seconds?
 
 
 # %% mystnb={"image": {"alt": "Sixteen heads in a row, sorted, with a logarithmic axis of time constants in seconds. For each a hollow circle, at the start, and a filled dot, after the pull of a hundred epochs of weight decay, joined by a line. The long memories fall most: from tens of seconds to a few seconds. The short ones hardly move."}} tags=["hide-input"]
@@ -857,8 +857,8 @@ record(now_longest=now.max(), then_longest=then.max())
 # %% [markdown]
 # From <span data-result="now_longest:.1f">19.7</span> s to <span data-result="then_longest:.1f">4.6</span> s. The short memories
 # hardly move, the long ones go: in a layer whose reason to be there is the whole minute. This is the pull alone. A
-# gradient can hold against it, and where the task needs a long memory it will; but it has to work against the
-# optimizer at every step. `parameter_groups` of this workbook respects the marks, and `decay_all=True` is there for
+# gradient can hold against it, and whether it does depends on the task; but it has to work against the optimizer
+# at every step. `parameter_groups` of this workbook respects the marks, and `decay_all=True` is there for
 # comparison.
 
 # %% [markdown]
