@@ -69,9 +69,8 @@ def test_without_a_crossover_there_is_none(factor):
 
 
 def test_a_length_measured_of_one_layer_only_does_not_count():
-    costs = lines(Transformer={100: 3.0})
-    costs += [LengthCost("Transformer", 400, 1, expected_s=99.0)]
-    costs += [LengthCost("Bi-Mamba-2", length, 1, ms=4.0) for length in (100, 400)]
+    costs = lines(Transformer={100: 3.0, 400: 20.0})
+    costs += [LengthCost("Bi-Mamba-2", 100, 1, ms=4.0), LengthCost("Bi-Mamba-2", 400, 1, expected_s=99.0)]
     assert crossover(costs) is None
 
 

@@ -4,6 +4,7 @@ They draw what they are given, or nothing but boxes; they compute no scan.
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Polygon, Rectangle
 
@@ -39,7 +40,7 @@ def matrix_image(axes, matrix, title, largest=None, chunk_size=None):
     -------
     matplotlib.image.AxesImage
     """
-    image = axes.imshow(abs(matrix), cmap=_SHADES, vmin=0, vmax=largest, interpolation="nearest")
+    image = axes.imshow(np.abs(np.asarray(matrix)), cmap=_SHADES, vmin=0, vmax=largest, interpolation="nearest")
     if chunk_size:
         for border in range(chunk_size, len(matrix), chunk_size):
             for line in (axes.axhline, axes.axvline):
