@@ -330,9 +330,9 @@ for mixing, layer in layers.items():
 
 # %% [markdown]
 # `sum` saves the map $W$ and nothing else. `shared` has one input projection and one output projection instead of two, and
-# that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">0</span> GFLOP against
-# <span data-result="concat_gflop:.1f">0</span>. Its time is <span data-result="shared_ms:.2f">0</span> ms against
-# <span data-result="concat_ms:.2f">0</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
+# that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">3.4</span> GFLOP against
+# <span data-result="concat_gflop:.1f">7.3</span>. Its time is <span data-result="shared_ms:.2f">253.69</span> ms against
+# <span data-result="concat_ms:.2f">320.78</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
 # come) times the fused kernels.)
 #
 # What do the names hide? Two of the three are closer than they look. **Guess:** which $W$ makes `concat` and `sum` the same layer?
@@ -397,7 +397,7 @@ down[0] = 0  # … and nothing comes round to the first
 shifted = down @ M + J @ down @ M @ J  # M again, for a simple picture
 shifted.diagonal()
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three 6 by 6 matrices of absolute values. Sum: all entries filled, with a dark diagonal, because both directions count the present. Shifted: the triangles above and below are filled and the diagonal is white, zero. With Hydra's own diagonal: all entries filled, the diagonal coming from a separate term."}}
+# %% mystnb={"image": {"alt": "Three 6 by 6 matrices of absolute values. Sum: all entries filled, with a dark diagonal, because both directions count the present. Shifted: the triangles above and below are filled and the diagonal is white, zero. With Hydra's own diagonal: all entries filled, the diagonal coming from a separate term."}} tags=["hide-input"]
 own = torch.diag(torch.linspace(0.4, 1.2, L))
 with style():
     figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
@@ -513,7 +513,7 @@ print(f"{steps} steps, {milliseconds_seen:.0f} ms")
 record(stand_in_steps=steps, stand_in_ms=milliseconds_seen)
 
 # %% [markdown]
-# An output of the stand-in sees <span data-result="stand_in_ms:.0f">0</span> ms. One wave of 3 Hz is longer.
+# An output of the stand-in sees <span data-result="stand_in_ms:.0f">312</span> ms. One wave of 3 Hz is longer.
 #
 # Everything that a quick test looks at is fine. The shape is right. The loss falls. It is fast. Gradients flow. On a
 # small model even the number of parameters raises no eyebrow. That is the trap, and it needs a test that a memory passes and a
@@ -564,7 +564,7 @@ def cue_task(batch, random):
     return x, answers, distances  # each (batch, LENGTH, 2)
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Three traces against 128 steps, one window of the task. Top: the input with cues, three or four spikes of height plus or minus one at irregular distances, in faint noise. Middle: the answer to what was the last cue, a line that jumps to plus or minus one at each cue and stays there. Bottom: the answer to what will the next cue be, which jumps right after each cue."}}
+# %% mystnb={"image": {"alt": "Three traces against 128 steps, one window of the task. Top: the input with cues, three or four spikes of height plus or minus one at irregular distances, in faint noise. Middle: the answer to what was the last cue, a line that jumps to plus or minus one at each cue and stays there. Bottom: the answer to what will the next cue be, which jumps right after each cue."}} tags=["hide-input"]
 example_x, example_y, _ = cue_task(1, torch.Generator().manual_seed(SEED))
 with style():
     figure, panels = plt.subplots(
@@ -641,7 +641,7 @@ for name in NETWORKS:
 # Every network gets the same windows in the same order. The loss is $\log(1 + e^{-y \cdot \text{logit}})$ with $y$ 1 or −1; where
 # no cue has come yet $y$ is 0, the loss a constant, and nothing is learned.
 
-# %% nbmake={"mock": {"STEPS": 3, "SEEDS": [0], "EXAM": 16}}
+# %% nbmake={"mock": {"EXAM": 16, "SEEDS": [0], "STEPS": 3}}
 STEPS = 200
 EXAM = 256  # windows to test on
 SEEDS = range(3) if device == "cuda" else range(1)
@@ -764,7 +764,7 @@ def mark_reach(axes, places):
         )
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels of the share of right answers against the distance to the cue, from 0 to 56 steps, one line for each of six networks. Left, the last cue: the three bidirectional networks and the forward one stay at 1 over all distances; the stand-in falls to one half after 4 steps, the larger one after 12, where dotted lines mark their computed reach. Right, the next cue: the three bidirectional networks stay at 1, the forward one is at one half at every distance above 0, and the stand-ins fall at the same steps as on the left."}}
+# %% mystnb={"image": {"alt": "Two panels of the share of right answers against the distance to the cue, from 0 to 56 steps, one line for each of six networks. Left, the last cue: the three bidirectional networks and the forward one stay at 1 over all distances; the stand-in falls to one half after 4 steps, the larger one after 12, where dotted lines mark their computed reach. Right, the next cue: the three bidirectional networks stay at 1, the forward one is at one half at every distance above 0, and the stand-ins fall at the same steps as on the left."}} tags=["hide-input"]
 with style():
     figure, panels = plt.subplots(
         1, 2, figsize=(10, 4), sharey=True, layout="constrained"
@@ -808,9 +808,9 @@ record(
 
 # %% [markdown]
 # What to look for. Far from any cue, the worst of the bidirectional networks over all seeds and both questions is right in
-# <span data-result="cue_far_worst_ssm:.2f">0</span> of all cases, the best of the stand-ins in
-# <span data-result="cue_far_best_conv:.2f">0</span>: a coin. Reading forward only answers the first question and is a coin at the
-# second (<span data-result="cue_far_forward_next:.2f">0</span>).
+# <span data-result="cue_far_worst_ssm:.2f">0.99</span> of all cases, the best of the stand-ins in
+# <span data-result="cue_far_best_conv:.2f">0.51</span>: a coin. Reading forward only answers the first question and is a coin at the
+# second (<span data-result="cue_far_forward_next:.2f">0.52</span>).
 #
 # The stand-ins do not fade out. They are right up to the last step that their kernels reach, as computed, and know nothing at the
 # next one. Depth and width moved that step from 4 to 12, and did nothing else. In the detector, six such layers reach 12 steps,
@@ -835,7 +835,7 @@ from helpers.teaching.memory_task import STEPS_PER_SECOND, eeg_like
 x_eeg, y_eeg, since = eeg_like(8, LENGTH, torch.Generator().manual_seed(SEED))
 print("samples", tuple(x_eeg.shape), "labels", tuple(y_eeg.shape))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Two synthetic traces of eight seconds above each other. In both, waves of 3 hertz begin out of noise and last to the end of the plot or some seconds, with single spikes scattered over them. In the upper one half a second of fast activity stands right before the waves, and a bar below it marks everything from there to the end of the waves as seizure; the lower one has no fast activity and no bar."}}
+# %% mystnb={"image": {"alt": "Two synthetic traces of eight seconds above each other. In both, waves of 3 hertz begin out of noise and last to the end of the plot or some seconds, with single spikes scattered over them. In the upper one half a second of fast activity stands right before the waves, and a bar below it marks everything from there to the end of the waves as seizure; the lower one has no fast activity and no bar."}} tags=["hide-input"]
 seizure = (y_eeg[..., 0] > 0).any(1)
 shown = [int(seizure.int().argmax()), int((~seizure).int().argmax())]
 with style():
@@ -919,7 +919,7 @@ for name in NETWORKS:
         for one in found
     ]
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "AUROC for the synthetic seizures, among steps inside of waves, against the time since the waves began, from 0 to 2.5 seconds, one line for each of six networks. The three bidirectional networks and the forward one stay near 1. The stand-in falls to one half within a quarter of a second, the larger one at three quarters of a second, where dotted lines mark the computed reach."}}
+# %% mystnb={"image": {"alt": "AUROC for the synthetic seizures, among steps inside of waves, against the time since the waves began, from 0 to 2.5 seconds, one line for each of six networks. The three bidirectional networks and the forward one stay near 1. The stand-in falls to one half within a quarter of a second, the larger one at three quarters of a second, where dotted lines mark the computed reach."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     by_distance(axes, WAVE_EDGES, seizures, per_second=STEPS_PER_SECOND)
@@ -952,10 +952,10 @@ record(
 )
 
 # %% [markdown]
-# The same picture. Beyond the computed reach, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">0</span> and the best of the stand-ins
-# <span data-result="late_best_conv:.2f">0</span>.
+# The same picture. Beyond the computed reach, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
+# <span data-result="late_best_conv:.2f">0.50</span>.
 #
-# And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">0</span>. For what lies within its reach,
+# And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">1.000</span>. For what lies within its reach,
 # a convolution is all that one needs. So the lesson is not that the stand-in is a bad layer. It is that it is **another layer**,
 # and that a data set with enough local signs of a seizure would hide it: the score would be good, and it would be the score of
 # a network without a Mamba in it.
