@@ -1026,7 +1026,7 @@ for length in (3840, 15_360, 61_440):
 
 # %% [markdown]
 # No sign of a square: a convolution is linear, too, or better while the device is not filled. What it would lose is the state.
-# Chapter 07 (to come) shows that on a task.
+# [Chapter 07](07_bidirectional.ipynb) shows that on a task.
 #
 # (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">3.7</span> s. With a GPU
 # the measurement ends at 983,040 steps, for a reason that stands below.)
@@ -1210,6 +1210,6 @@ solution("05.5")
 #
 # ## What next
 #
-# Around this scan stand a projection, a short convolution and a gate. Chapter 06 takes that block apart, tensor by tensor, and
-# chapter 07 lets two of them read in both directions. [The paper](https://arxiv.org/abs/2405.21060) proves what you measured, and
+# Around this scan stand a projection, a short convolution and a gate. [Chapter 06](06_mamba2_block.ipynb) takes that block apart,
+# tensor by tensor, and [chapter 07](07_bidirectional.ipynb) lets two of them read in both directions. [The paper](https://arxiv.org/abs/2405.21060) proves what you measured, and
 # more {cite:p}`dao2024mamba2`. The [API reference](../book/api.md) describes `ssd_recurrence` and `ssd_chunked`.
