@@ -81,7 +81,7 @@ def count_stages(model, length=15360, sfreq=256.0):
     -----
     The operations are those of the torch path; the official kernels choose chunks of another size.
     """
-    model = copy.deepcopy(model).to("meta").eval()
+    model = _without_numbers(model).eval()
     for module in model.modules():
         if getattr(module, "backend", None) == "mamba_ssm":  # a kernel runs on a GPU only; the same function, in torch
             module.backend = "torch"
@@ -144,6 +144,12 @@ def stages_of(model):
         found.append((f"decoder.stages.{index}", "skip, two convolutions", stage))
     found.append(("decoder.output", "map to channels", decoder.output))
     return [*found, ("head", "map to one logit", model.head)] if hasattr(model, "head") else found
+
+
+def _without_numbers(model):
+    """Copy a model to the meta device, without copying its numbers first."""
+    memo = {id(p): torch.nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()}
+    return copy.deepcopy(model, memo | {id(buffer): buffer.to("meta") for buffer in model.buffers()})
 
 
 def _channels_and_steps(name, shape):
