@@ -4,6 +4,7 @@ The build runs once. Each rule is a function from a folder of HTML pages to a li
 book, and on broken pages that prove that it can fail.
 """
 
+import functools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -58,7 +59,14 @@ class Page(HTMLParser):
 
 def pages(html):
     """Every page of a built book, without the parts of the theme that are not pages."""
-    return [Page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.relative_to(html).parts]
+    found = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.relative_to(html).parts]
+    return [read(path, path.stat().st_mtime_ns) for path in found]
+
+
+@functools.cache
+def read(path, written):
+    """One page, read once for all rules until it is written anew."""
+    return Page(path)
 
 
 def is_remote(url):
