@@ -143,9 +143,8 @@ class _Chunked(torch.autograd.Function):
 
                 # 2. From chunk to chunk: the recurrence, one step a chunk.
                 carried = torch.empty_like(writes)
-                for before, whole, write in zip(
-                    carried.unbind(1), chunk.whole.unbind(1), writes.unbind(1), strict=True
-                ):
+                one_by_one = (t.unbind(1) for t in (carried, chunk.whole, writes))
+                for before, whole, write in zip(*one_by_one, strict=True):
                     before.copy_(state)
                     state = torch.addcmul(write, whole, state)
 
