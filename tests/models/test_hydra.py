@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import FLOAT64, randomized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.models import Hydra, hydra, ssd_recurrence
-
-FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
 
 
 def hydra_by_hand(block, u):
@@ -52,15 +51,6 @@ def hydra_by_hand(block, u):
     y = torch.einsum("bhij,bjhp->bihp", matrix, x.unflatten(-1, (block.nheads, block.headdim))).flatten(-2)
     normed = y / (y.square().mean(-1, keepdim=True) + 1e-5).sqrt() * block.norm.weight
     return torch.einsum("bli,oi->blo", normed * z * torch.sigmoid(z), block.out_proj.weight)
-
-
-def randomized(module, seed):
-    """Norm weights of 1 and equal rates would hide a mistake: everything gets an unequal value."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
-    return module.double()
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import FLOAT64, randomized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from helpers.environment import Lab
 from helpers.environment.artifacts import ArtifactError, unpacked, wheelhouse
 from helpers.models import Mamba, selective_scan_recurrence
 
-FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # rounding only, values of order 1
 
 # Odd sizes, and one of each option away from its default.
@@ -38,15 +38,6 @@ def mamba_by_hand(block, u):
         x, torch.log1p(torch.exp(dt)), -torch.exp(block.A_log), B.unsqueeze(2), C.unsqueeze(2), block.D
     )
     return torch.einsum("bli,oi->blo", y * z * torch.sigmoid(z), block.out_proj.weight)
-
-
-def randomized(module, seed):
-    """Skips of 1 and equal rows of A would hide a mistake: everything gets an unequal value."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
-    return module.double()
 
 
 @settings(max_examples=25, deadline=None)

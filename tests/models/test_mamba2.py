@@ -5,12 +5,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import FLOAT64, randomized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.models import BiMamba2, GatedRMSNorm, Mamba2, ssd_recurrence
-
-FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}
 
 
 def mamba2_by_hand(block, u):
@@ -36,15 +35,6 @@ def mamba2_by_hand(block, u):
     gated = (y * z * torch.sigmoid(z)).unflatten(-1, (block.ngroups, -1))
     normed = gated / (gated.square().mean(-1, keepdim=True) + 1e-5).sqrt()
     return torch.einsum("bli,oi->blo", normed.flatten(-2) * block.norm.weight, block.out_proj.weight)
-
-
-def randomized(module, seed):
-    """Norm weights of 1 and skips of 1 would hide a mistake: everything gets an unequal value."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
-    return module.double()
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import randomized
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -47,15 +48,6 @@ def block_by_hand(block, image):
         for j in range(3):
             x = x + block.conv2d.weight[:, 0, i, j] * padded[:, i : i + height, j : j + width]
     return scan_by_hand(block, x * torch.sigmoid(x), z)
-
-
-def randomized(module, seed):
-    """Skips of 1 and equal rows of A would hide a mistake: everything gets an unequal value."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
-    return module.double()
 
 
 def image_like(*shape, seed=0):
