@@ -41,9 +41,9 @@ MODULE = """
     {declarations}
     static PyObject* call(PyObject*, PyObject*) {{ {body}; Py_RETURN_NONE; }}
     static PyMethodDef methods[] = {{{{"call", call, METH_NOARGS, ""}}, {{0, 0, 0, 0}}}};
-    static PyModuleDef definition = {{PyModuleDef_HEAD_INIT, "{name}", 0, -1, methods}};
-    PyMODINIT_FUNC PyInit_{name}() {{ return PyModule_Create(&definition); }}
+    static PyModuleDef definition = {{PyModuleDef_HEAD_INIT, "module", 0, -1, methods}};
 """
+START = "PyMODINIT_FUNC PyInit_{name}() {{ return PyModule_Create(&definition); }}\n"
 CHECK = ("#include <c10/util/Exception.h>", 'TORCH_CHECK(PyErr_Occurred() == nullptr, "boom")')
 ERROR = ("#include <c10/util/Exception.h>", 'throw c10::Error(c10::SourceLocation{"f", "x.cpp", 1}, std::string("b"))')
 DEVICE = ("namespace c10::cuda { signed char ExchangeDevice(signed char); }", "c10::cuda::ExchangeDevice(0)")
@@ -64,10 +64,15 @@ def compile_library(lab, source, target, *flags):
     lab.run(COMPILER, *options, source, "-o", target, *flags)
 
 
-def compile_module(lab, name, content, *flags):
+def compile_modules(lab, content, modules):
+    """Modules of one content: compiled once, with the start of each, and linked for each with its own flags."""
     declarations, body = content
-    lab.write(f"{name}.cpp", MODULE.format(name=name, declarations=declarations, body=body))
-    compile_library(lab, f"{name}.cpp", f"{name}.so", f"-I{TORCH}/include", *flags)
+    first, starts = next(iter(modules)), "".join(START.format(name=name) for name in modules)
+    lab.write(f"{first}.cpp", MODULE.format(declarations=declarations, body=body) + starts)
+    defines = [flag for flag in modules[first] if flag.startswith("-D")]
+    compile_library(lab, f"{first}.cpp", f"{first}.o", "-c", f"-I{TORCH}/include", *defines)
+    for name, flags in modules.items():
+        compile_library(lab, f"{first}.o", f"{name}.so", *flags)
 
 
 def patch(lab, source, target, change):
@@ -139,32 +144,48 @@ def build(lab):
         lab.write("empty/libmiddle.so", b"")
         middle = ("-Lown", "-lmiddle", "-Wl,--allow-shlib-undefined")
         for done in [
-            pool.submit(compile_module, lab, name, content, *flags)
-            for name, content, *flags in (
-                ("light", CHECK, *C10),
-                ("runpath", CHECK, *C10, *RUNPATH, f"-Wl,-rpath,{TORCH}/lib"),
-                ("old_abi", ERROR, *C10, "-D_GLIBCXX_USE_CXX11_ABI=0"),
-                ("new_abi", ERROR, *C10, "-D_GLIBCXX_USE_CXX11_ABI=1"),
-                ("no_cuda", DEVICE, *C10),
-                ("no_symbol", DEVICES, *C10),
-                ("not_linked", CHECK),
-                ("standard", STRING),
-                ("cuda11", CUDART, "-Ltoolkit", "-lcudart"),
-                ("no_middle", MIDDLE, *middle),
-                ("origin", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,${ORIGIN}/own"),
-                ("one_level", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/deps"),
-                ("all_levels", MIDDLE, *middle, *RPATH, "-Wl,-rpath,$ORIGIN/deps"),
-                ("undone", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/undone"),
-                ("alien", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/alien"),
-                ("alien_first", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/alien:$ORIGIN/own"),
-                ("junk", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/junk"),
-                ("blank", MIDDLE, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/empty"),
-                ("strong", MIDDLE, *middle, *RPATH, "-Wl,-rpath,$ORIGIN/own"),
-                ("several", SEVERAL),
-                ("both_undone", BOTH, *middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/undone"),
-                ("versioned", FIRST, "-Lversioned", "-lversions", *RUNPATH, "-Wl,-rpath,$ORIGIN/versioned"),
-                ("lesser", FIRST, "-Lversioned", "-lversions", *RUNPATH, "-Wl,-rpath,$ORIGIN/lesser"),
-                ("python_name", ('extern "C" int PyLost_Name();', "PyLost_Name()")),
+            pool.submit(compile_modules, lab, content, modules)
+            for content, modules in (
+                (
+                    CHECK,
+                    {
+                        "light": C10,
+                        "runpath": (*C10, *RUNPATH, f"-Wl,-rpath,{TORCH}/lib"),
+                        "not_linked": (),
+                        "heavy": (f"-L{TORCH}/lib", "-Wl,--no-as-needed", "-lc10", "-ltorch_cpu", "-ltorch_python"),
+                    },
+                ),
+                (ERROR, {"old_abi": (*C10, "-D_GLIBCXX_USE_CXX11_ABI=0")}),
+                (ERROR, {"new_abi": (*C10, "-D_GLIBCXX_USE_CXX11_ABI=1")}),
+                (DEVICE, {"no_cuda": C10}),
+                (DEVICES, {"no_symbol": C10}),
+                (STRING, {"standard": ()}),
+                (CUDART, {"cuda11": ("-Ltoolkit", "-lcudart")}),
+                (
+                    MIDDLE,
+                    {
+                        "no_middle": middle,
+                        "origin": (*middle, *RUNPATH, "-Wl,-rpath,${ORIGIN}/own"),
+                        "one_level": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/deps"),
+                        "all_levels": (*middle, *RPATH, "-Wl,-rpath,$ORIGIN/deps"),
+                        "undone": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/undone"),
+                        "alien": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/alien"),
+                        "alien_first": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/alien:$ORIGIN/own"),
+                        "junk": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/junk"),
+                        "blank": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/empty"),
+                        "strong": (*middle, *RPATH, "-Wl,-rpath,$ORIGIN/own"),
+                    },
+                ),
+                (SEVERAL, {"several": ()}),
+                (BOTH, {"both_undone": (*middle, *RUNPATH, "-Wl,-rpath,$ORIGIN/undone")}),
+                (
+                    FIRST,
+                    {
+                        "versioned": ("-Lversioned", "-lversions", *RUNPATH, "-Wl,-rpath,$ORIGIN/versioned"),
+                        "lesser": ("-Lversioned", "-lversions", *RUNPATH, "-Wl,-rpath,$ORIGIN/lesser"),
+                    },
+                ),
+                (('extern "C" int PyLost_Name();', "PyLost_Name()"), {"python_name": ()}),
             )
         ]:
             done.result()
@@ -445,9 +466,6 @@ def test_no_false_alarm_on_any_extension_of_this_environment():
 
 
 def test_a_prediction_takes_less_than_a_second(lab):
-    compile_module(
-        lab, "heavy", CHECK, f"-L{TORCH}/lib", "-Wl,--no-as-needed", "-lc10", "-ltorch_cpu", "-ltorch_python"
-    )
     began = time.process_time()
     assert predict(read_extension(lab / "heavy.so"), search()) == []
     assert predict(read_extension(lab / "old_abi.so"), search()) != []
