@@ -49,10 +49,8 @@ if importlib.util.find_spec("helpers") is None:
 # %% nbmake={"mock": {"LENGTH": 1920, "REPEATS": 1}}
 import torch
 
-from helpers.detection import best_device
-
 SEED = 8
-device = best_device()
+device = "cuda" if torch.cuda.is_available() else "cpu"
 BATCH = 64 if device == "cuda" else 1  # windows at a time, where we measure
 LENGTH = 15360  # samples of a measured window: 60 s at 256 Hz
 REPEATS = 10 if device == "cuda" else 3
@@ -60,6 +58,7 @@ device
 
 # %% [markdown]
 # ## One window through the drawing
+# <a id="lab-path"></a>
 #
 # ![The detector as a U: on the left the encoder goes down from 256 to 16 steps a second in four halvings, along the bottom lie three ResCNN blocks and six bidirectional Mamba-2 layers, on the right the decoder goes back up, with a skip from the encoder at each rate.](../book/_static/detector.svg)
 #
@@ -91,7 +90,8 @@ model.config
 # `config` is the dict that builds this network again. `backend="auto"` means: the official kernels where there is a GPU that
 # has them, our own exact path elsewhere. Which one computes a given input, `backend_for` says.
 #
-# Now the window goes through, and a *hook* on each stage notes the shape of what comes out.
+# Now the window goes through, and a *hook* on each stage notes the shape of what comes out. (On a GPU in bfloat16, as one
+# would use it.)
 
 # %%
 from helpers.models import stages_of
@@ -105,7 +105,8 @@ hooks = [
 ]
 
 # %%
-with torch.inference_mode():
+half = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+with torch.inference_mode(), half:
     logits = model(window.to(device))  # (1, 15360)
 for hook in hooks:
     hook.remove()
@@ -121,6 +122,7 @@ for name, operation, _ in stages_of(model):
 # channels, steps): a state space layer reads a sequence of vectors. What has 960 steps at the bottom has 15,360 samples at
 # the top, and one logit comes out for each of them.
 #
+# <a id="lab-activation"></a>
 # One detail that field note C mentions: the convolutions of the SeizureTransformer, the relative of this network that won a
 # challenge in 2025, end in ELU. And here?
 
@@ -134,7 +136,7 @@ for name, operation, _ in stages_of(model):
 # %% [markdown]
 # ReLU throughout. (SiLU is there too, inside Mamba-2, as a function.)
 #
-# ## Three counts, three answers
+# ## Three counts
 #
 # **Guess, and write it down:** of these stages, which one holds the most parameters? Which takes the most operations for a
 # window? Which takes the most time?
@@ -254,7 +256,7 @@ for chunk_size in (32, 256):
 
 # %% [markdown]
 # ## Where 13.4 million comes from
-# <a id="count-what-runs"></a>
+# <a id="lab-count"></a>
 #
 # Field note C says of this network "Parameters: ~13.4M (not 25M as initially estimated)", verified with a tool, and a
 # line later calls that "more efficient". We have just counted 32.6 million. The tool was not wrong: it counted a network
@@ -309,7 +311,7 @@ stand_in.config["backend"], stand_in.backend_for(window)
 
 # %% [markdown]
 # ## What one step has seen
-# <a id="receptive-field"></a>
+# <a id="lab-receptive-field"></a>
 #
 # Take one of the 960 steps at the bottom. How much EEG can it know of, before the state space layers? Each convolution
 # adds its width minus one, in units of the steps that it works on; each stride makes these steps longer. **Guess:** with
@@ -546,7 +548,7 @@ print(f"{sum(row.gflop for row in count_stages(fused)):.2f} GFLOP")
 
 # %% [markdown]
 # ## One line that silences the state
-# <a id="silenced"></a>
+# <a id="lab-silenced"></a>
 #
 # After building the network, the reference walks over all of its modules and draws their weights anew: Kaiming for
 # convolutions, Xavier for linear maps, biases zero. That is good manners for a U-Net. But inside each Mamba-2 there are a
@@ -635,7 +637,7 @@ with style():
     axes.set_xticks(places, [f"{n // 2 + 1}{'fb'[n % 2]}" for n in range(12)])
     axes.set_xlabel("layer and direction (f forward, b backward)")
     axes.set_ylabel("state / skip")
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.62))
+    axes.legend(loc="upper right")
     axes.set_title("Parameters of the state untouched, and the state is gone")
 plt.show()
 
@@ -706,7 +708,7 @@ for name, options in VARIANTS.items():
 
 # %% [markdown]
 # ## What a window costs
-# <a id="cost-of-a-window"></a>
+# <a id="lab-cost"></a>
 #
 # Field note C plans with a memory of "~4GB for batch_size=64"; the notes expect a free speed-up from better kernels. Both can be measured: the
 # whole network, in inference and in training (forward, loss, backward, AdamW), and once more without its Mamba layers.
@@ -829,11 +831,11 @@ print(f"{(wrong - right).abs().max() / right.std():.1f} standard deviations")
 # %% [markdown]
 # | you see | because | do |
 # |---|---|---|
-# | 13.4 million parameters | the stand-in was counted | look at `config["backend"]`; see [where it comes from](#count-what-runs) |
+# | 13.4 million parameters | the stand-in was counted | look at `config["backend"]`; see [where it comes from](#lab-count) |
 # | the answer changes from call to call | training mode | `model.eval()` |
 # | a size error deep in the decoder, in other programs | a length that is no multiple of 16 | cut windows of 15,360 samples |
 # | missing and unexpected keys | weights of another `config` | build with `SeizureDetector(**config)` from the file |
-# | a trained network no better than one without Mamba | the state was [silenced](#silenced) at the start | initialize before you build, or leave Mamba-2 out of it |
+# | a trained network no better than one without Mamba | the state was [silenced](#lab-silenced) at the start | initialize before you build, or leave Mamba-2 out of it |
 # | good scores on one data set, chance on the next | another order of channels | by name, always ([chapter 09](09_recordings.ipynb)) |
 
 # %% [markdown]
@@ -906,7 +908,7 @@ solution("08.4")
 # - U-Net, ResCNN and Bi-Mamba-2: 19 × 15,360 samples go in, 512 channels at 16 steps a second pass the bottom, 15,360
 #   logits come out.
 # - 32,606,439 parameters. 13,397,799 of a stand-in are another network; count what runs.
-# - Most parameters, most operations and most time are in different places.
+# - Parameters, operations and time are three counts, and each puts another weight on each part.
 # - A step has seen half a second after the encoder, less than two after ResCNN, and everything after one Mamba layer. What
 #   is faster than 8 Hz goes through the skips.
 # - Two linear maps in a row are one.

@@ -32,8 +32,8 @@ class StageCost:
         Median time: forward without gradients; forward and backward with dropout and batch statistics, for the whole a
         step with its loss and AdamW. None where it was not measured.
     inference_mib, training_mib : float or None
-        Largest GPU memory meanwhile. Of a stage, what it adds to what was there before; of the whole, everything:
-        weights, gradients and the optimizer's moments too. None on a CPU.
+        Largest GPU memory meanwhile, above what was there before. Of a stage, what it adds beside its weights; of the
+        whole, everything: weights, gradients and the optimizer's moments too. None on a CPU.
     """
 
     name: str
@@ -92,9 +92,10 @@ def measure_whole(model, batch, length=15360, repeats=10, training=True):
     StageCost
         Named "whole".
     """
-    model = copy.deepcopy(model).eval()
     device = next(model.parameters()).device
-    eeg, timed = torch.randn(batch, model.n_channels, length, device=device), _Timer(device, repeats, whole=True)
+    timed = _Timer(device, repeats, before=torch.cuda.memory_allocated() if device.type == "cuda" else 0)
+    model = copy.deepcopy(model).eval()
+    eeg = torch.randn(batch, model.n_channels, length, device=device)
     with torch.inference_mode(), _autocast(device):
         inference = timed(lambda: model(eeg))
     if not training:
@@ -117,8 +118,8 @@ def measure_whole(model, batch, length=15360, repeats=10, training=True):
 class _Timer:
     """Calls a function a few times; returns the median time in ms and the largest GPU memory in MiB."""
 
-    def __init__(self, device, repeats, whole=False):
-        self.gpu, self.repeats, self.whole = device.type == "cuda", repeats, whole
+    def __init__(self, device, repeats, before=None):
+        self.gpu, self.repeats, self.before = device.type == "cuda", repeats, before
 
     def __call__(self, function):
         for _ in range(_WARM_UP):
@@ -126,7 +127,7 @@ class _Timer:
         if not self.gpu:
             return median(self._seconds(function) for _ in range(self.repeats)) * 1e3, None
         torch.cuda.synchronize()
-        before = 0 if self.whole else torch.cuda.memory_allocated()
+        before = torch.cuda.memory_allocated() if self.before is None else self.before
         torch.cuda.reset_peak_memory_stats()
         marks = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(self.repeats)]
         for began, ended in marks:
