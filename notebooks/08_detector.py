@@ -46,7 +46,7 @@ if importlib.util.find_spec("helpers") is None:
         f'install --quiet "bimamba-eeg-workbook[workbook] @ {repository}@v0.1.0"',
     )
 
-# %% nbmake={"mock": {"LENGTH": 1920, "REPEATS": 1}}
+# %% nbmake={"mock": {"LENGTH": 960, "REPEATS": 1}}
 import torch
 
 SEED = 8
@@ -123,8 +123,8 @@ for name, operation, _ in stages_of(model):
 # the top, and one logit comes out for each of them.
 #
 # <a id="lab-activation"></a>
-# One detail that field note C mentions: the convolutions of the SeizureTransformer, the relative of this network that won a
-# challenge in 2025, end in ELU. And here?
+# One detail that field note C mentions: the convolutions of its relative, the
+# [SeizureTransformer](https://github.com/keruiwu/SeizureTransformer), end in ELU. And here?
 
 # %%
 {
@@ -195,22 +195,23 @@ def by_part(stages, value):
     return totals
 
 
-# %% mystnb={"image": {"alt": "Four groups of horizontal bars, one group for each part of the network: encoder, ResCNN, Mamba and decoder. Each group has three bars, the share of parameters, of operations and of training time, from 0 to 100 percent. Mamba leads all three, but its share shrinks from parameters to operations; encoder and decoder have few parameters and a much larger share of the time."}} tags=["hide-input"]
+# %%
+counted = {
+    "parameters": by_part(rows, lambda row: row.parameters),
+    "operations": by_part(rows, lambda row: row.gflop),
+    "time": by_part(costs, lambda cost: cost.training_ms),
+}
+PARTS = list(counted["time"])[:4]  # without the head, which is tiny
+for label, totals in counted.items():
+    share = 100 * totals["mamba"] / sum(totals.values())
+    record(**{f"mamba_{label}": share})
+    print(f"{label:10s} of the Bi-Mamba-2 layers: {share:.0f} %")
+
+# %% mystnb={"image": {"alt": "Four groups of horizontal bars, one group for each part of the network: encoder, ResCNN, Mamba and decoder. Each group has three bars, the share of parameters, of operations and of time in training, from 0 to 100 percent. Mamba leads all three, but its share shrinks from parameters to operations; encoder and decoder have few parameters and a much larger share of the time."}} tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 from helpers.teaching import COLORS, style
 
-counted = {
-    "parameters": by_part(rows, lambda row: row.parameters),
-    "operations": by_part(rows, lambda row: row.gflop),
-    "training time": by_part(costs, lambda cost: cost.training_ms),
-}
-PARTS = {
-    "encoder": "encoder",
-    "rescnn": "ResCNN",
-    "mamba": "Bi-Mamba-2",
-    "decoder": "decoder",
-}
 shades = [COLORS["accent"], COLORS["marked"], COLORS["quiet"]]
 with style():
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
@@ -220,27 +221,19 @@ with style():
         places = [row + 0.26 * (bar - 1) for row in range(4)]
         drawn = axes.barh(places, shares, 0.24, color=shades[bar], label=label)
         axes.bar_label(drawn, fmt="%.0f", padding=3, fontsize=9)
-    axes.set_yticks(range(4), PARTS.values())
+    axes.set_yticks(range(4), PARTS)
     axes.invert_yaxis()
     axes.set_xlabel("share of the whole network (%)")
     axes.legend(loc="lower right")
     axes.set_title("Where the parameters are is not where the time goes")
 plt.show()
-shares = {
-    name: 100 * t["mamba"] / sum(t.values()) for name, t in counted.items()
-}
-record(
-    mamba_parameters=shares["parameters"],
-    mamba_operations=shares["operations"],
-    mamba_time=shares["training time"],
-)
 
 # %% [markdown]
 # The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f"></span> percent of the parameters, take
 # <span data-result="mamba_operations:.0f"></span> percent of the operations, and
-# <span data-result="mamba_time:.0f"></span> percent of the training time on this machine. The rest of the time goes to stages with few
-# parameters and long signals: at 256 Hz, 64 channels of a 60-second window are a million numbers, and batch norm and ReLU each
-# read and write all of them without doing a single operation that was counted.
+# <span data-result="mamba_time:.0f"></span> percent of the training time on this machine. Much of the rest goes to stages with few
+# parameters and long signals: at 256 Hz, 64 channels of a window are a million numbers, and batch norm and ReLU each read
+# and write all of them without a single operation that was counted.
 #
 # **One honest footnote to the operations.** The state space part is computed in chunks, and the size of a chunk changes the
 # count, never the result. Ours has 32 steps, the official kernels' default has 256:
@@ -258,9 +251,9 @@ for chunk_size in (32, 256):
 # ## Where 13.4 million comes from
 # <a id="lab-count"></a>
 #
-# Field note C says of this network "Parameters: ~13.4M (not 25M as initially estimated)", verified with a tool, and a
-# line later calls that "more efficient". We have just counted 32.6 million. The tool was not wrong: it counted a network
-# that somebody had built. **Guess:** which one?
+# Field note C says of this network "Parameters: ~13.4M (not 25M as initially estimated)", and further down calls that "more
+# efficient". The project's own specification adds that a tool had verified it. We have just counted 32.6 million. The tool
+# was not wrong: it counted a network that somebody had built. **Guess:** which one?
 #
 # The program behind the notes tries to import mamba_ssm, and where that fails it builds a *stand-in*: a small
 # convolution in the place of each Mamba-2. Shapes fit, training runs, and nothing stops. Here it can be had by name only,
@@ -351,27 +344,33 @@ exact = SeizureDetector(backend="torch").double().eval()
 stretch = samples[None, :, 7680:9728].double()  # (1, 19, 2048)
 
 
-def up_to(last):
-    """The network from the EEG to the end of one stage, time last."""
+def up_to(blocks, layers):
+    """From the EEG through so many ResCNN blocks and Mamba layers."""
 
     def path(x):
-        bottom, _ = exact.encoder(x)
-        blocks = list(exact.rescnn)[
-            : {"ResCNN 1": 1, "encoder": 0}.get(last, 3)
-        ]
-        bottom = torch.nn.Sequential(*blocks)(bottom)
-        return exact.mamba[:1](bottom.mT).mT if last == "Mamba 1" else bottom
+        bottom = exact.rescnn[:blocks](exact.encoder(x)[0])
+        return exact.mamba[:layers](bottom.mT).mT  # (batch, channels, steps)
 
     return path
 
 
 # %%
 STEP = 64  # of 128 at the bottom: the middle of the stretch
-STAGES = ["encoder", "ResCNN 1", "ResCNN 3", "Mamba 1"]
-seen = {last: influence(up_to(last), stretch, STEP) for last in STAGES}
-for last, weight in seen.items():
-    first, *_, end = weight.nonzero()[:, 0].tolist()
-    print(f"{last:9s} sees {end - first + 1:4d} samples")
+PLACES = {
+    "the encoder": (0, 0),
+    "one ResCNN block": (1, 0),
+    "three ResCNN blocks": (3, 0),
+    "one Mamba layer": (3, 1),
+}
+seen = {
+    place: influence(up_to(*depth), stretch, STEP)
+    for place, depth in PLACES.items()
+}
+
+# %%
+for place, weight in seen.items():
+    first, *_, last = weight.nonzero()[:, 0].tolist()
+    print(f"after {place:20s} {last - first + 1:4d} samples seen")
 
 # %% [markdown]
 # The convolutions agree with the sum to the sample, and after a single Mamba layer there is no sample that the step has not
@@ -384,9 +383,9 @@ import numpy as np
 from helpers.teaching import explore
 
 
-def draw(last):
+def draw(place):
     time = np.arange(2048) / 256
-    weight = (seen[last] / seen[last].max()).numpy()
+    weight = (seen[place] / seen[place].max()).numpy()
     shown = np.where(weight > 0, weight, np.nan)
     with style():
         figure, axes = plt.subplots(figsize=(7.6, 3.2), layout="constrained")
@@ -396,27 +395,27 @@ def draw(last):
         axes.set_ylim(1e-12, 3)
         axes.set_xlabel("time of the EEG sample (s); dashed: the step itself")
         axes.set_ylabel("influence, of the largest")
-        axes.set_title(f"What one step has seen after {last}")
+        axes.set_title(f"What one step has seen after {place}")
     return figure
 
 
-def describe(last):
-    width = int((seen[last] > 0).sum()) / 256
+def describe(place):
+    width = int((seen[place] > 0).sum()) / 256
     return (
-        f"A curve of how much each sample of eight seconds of EEG moves one step of the bottom, after {last}, on a "
+        f"A curve of how much each sample of eight seconds of EEG moves one step of the bottom, after {place}, on a "
         f"logarithmic scale. It is highest at the step, in the middle, and is there for {width:.2f} seconds in all; "
         "elsewhere the influence is exactly zero and nothing is drawn."
     )
 
 
-explore(draw, alt=describe, last=("after", STAGES))
+explore(draw, alt=describe, place=("after", list(PLACES)))
 
 # %% [markdown]
 # Note the scale: far away the influence of an *untrained* layer is small, but it is not zero, and training can make use of it.
 # A convolution has no such choice.
 #
 # Two claims can be settled with this. Field note B: "Pure CNNs: no global context". True of this one, whose context ends after
-# <span data-result="field_s:.2f"></span> seconds. And "context of ±5 minutes", from the papers around this network: the window is
+# <span data-result="field_s:.2f"></span> seconds. And the "context of ±5 minutes" in the project's documents: the window is
 # 60 seconds long and nothing is carried to the next one, so no part of it can see further than that.
 
 # %% [markdown]
@@ -424,9 +423,9 @@ explore(draw, alt=describe, last=("after", STAGES))
 #
 # The bottom has 16 steps a second, so a map there draws no frequency above 8 Hz: that is half its rate, the *Nyquist
 # frequency*. A spike in the EEG lasts 20 to 70 ms, about one step. <!-- given: the definition of a spike -->
-# The documents of this network say that "ResCNN captures 10–80 Hz spikes". Its kernels run along these steps. (Its 512 maps
-# together could hold a faster signal in some code, spread over channels, if training found both the code and its
-# inverse. No kernel of ResCNN would see it as a wave.)
+# The same documents say that "ResCNN captures 10–80 Hz spikes". Its kernels run along these steps, so none of them meets such
+# a wave. (The 512 maps together could hold a faster signal in some code, spread over channels, if training found both the
+# code and its inverse.)
 #
 # The network has an easier way for what is fast: the skips. To see which way it takes, the batch norms need real statistics
 # first. (An untrained one assumes inputs of mean 0 and variance 1, and the signal fades from stage to stage.) One pass in
@@ -516,8 +515,7 @@ plt.show()
 # %% [markdown]
 # The skip has the wave, peak by peak. The map at the bottom has a few stairs: it can say that something happened, and about
 # when. In the output, what belongs to 20 Hz is <span data-result="skips_over_none:.0f"></span> times smaller once the skips
-# are zeros. (It is jagged because the decoder's weights are random too. The colored lines differ in height as well, for readers
-# without color.) What is fast travels along the top of the drawing; what is slow or far away has to go through the bottom.
+# are zeros. (It is jagged because the decoder's weights are random, too.) What is fast travels along the top of the drawing; what is slow or far away has to go through the bottom.
 
 # %% [markdown]
 # ## A head of two maps that is one
@@ -645,8 +643,8 @@ plt.show()
 # The state was the smaller part from the start: <span data-result="state_before:.1e"></span> of the skip in the (geometric) mean,
 # which is usual at initialization. Afterwards it is <span data-result="fainter:.0f"></span> times fainter still. The reason is a word,
 # *fan-out*. Kaiming divides by the number of outputs that an input feeds, and takes all 1,056 channels for it; but this
-# convolution is depthwise, and an input feeds one. So x, B and C each come out many times too small, and what the state gives
-# back is a product of the three.
+# convolution is depthwise, and an input feeds one. So x, B and C each come out many times too small. The skip has one of the
+# three in it, the state has the product of all three: beside the skip it loses twice.
 #
 # The block then starts as a gated feed-forward network without memory. Does training notice? The gradient that reaches the
 # parameters of the state says how loudly:
@@ -710,8 +708,8 @@ for name, options in VARIANTS.items():
 # ## What a window costs
 # <a id="lab-cost"></a>
 #
-# Field note C plans with a memory of "~4GB for batch_size=64"; the notes expect a free speed-up from better kernels. Both can be measured: the
-# whole network, in inference and in training (forward, loss, backward, AdamW), and once more without its Mamba layers.
+# Field note C plans with a memory of "~4GB for batch_size=64". And much hope rests on faster kernels for Mamba. Both can be
+# measured: the whole network, in inference and in training (forward, loss, backward, AdamW), and once more without its Mamba layers.
 
 # %%
 whole = measure_whole(model, BATCH, LENGTH, REPEATS)
@@ -808,8 +806,8 @@ with expect_error(RuntimeError, match="Missing key"):
     tuned.mamba[0].load_state_dict(stand_in.mamba[0].state_dict())
 
 # %% [markdown]
-# **Training mode.** Batch norms then use the statistics of the batch, and dropout is on. The answer for a window depends on
-# its neighbors, and no two calls agree:
+# **Training mode.** Batch norms then use the statistics of the batch, so the answer for a window depends on its neighbors.
+# Here is one window alone, and beside another one. (With dropout on, no two calls would agree, either.)
 
 # %%
 pair = stretches[:2, :, :1920]  # (2, 19, 1920)
