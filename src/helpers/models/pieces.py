@@ -5,7 +5,7 @@ It cuts lengths into slices; it knows nothing of what is done with them.
 
 __all__ = ["pieces"]
 
-_NUMBERS = {"cpu": 2**19}  # 2 MB in float32, which the caches hold: measured with `workbook bench cpu`
+_NUMBERS = {"cpu": 2**19}  # 2 MB in float32: what is computed in between stays in a cache
 _NUMBERS_ELSEWHERE = 2**26  # a GPU wants few large launches; this only keeps memory flat
 
 
