@@ -28,9 +28,9 @@
 # - train it, larger than the rest, on a task that needs memory, and find the step at which it stops knowing;
 # - read from a result which network made it.
 #
-# **You need** PyTorch, and from chapters 05 and 06 (to come) two things: a *state space model* carries a state from step
-# to step, and `Mamba2` is a block around one, causal, from `(batch, length, d_model)` to the same shape. The
-# [glossary](../book/glossary.md) has the words.
+# **You need** PyTorch, and two things from [chapter 05](05_ssm_to_ssd.ipynb) and [chapter 06](06_mamba2_block.ipynb): a *state
+# space model* carries a state from step to step, and `Mamba2` is a block around one, causal, from `(batch, length, d_model)` to
+# the same shape. The [glossary](../book/glossary.md) has the words.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -81,6 +81,7 @@ for name, begin in BEGINS.items():
 rate = raw.info["sfreq"]
 
 
+# %% tags=["hide-input"]
 def first_seconds(seen):
     shown = round((2 + seen) * rate)
     with style():
@@ -105,8 +106,8 @@ def first_seconds(seen):
 
 def said_of_first_seconds(seen):
     text = f"Two stretches of EEG, A and B, three channels each, up to {seen:g} seconds after large waves begin at time 0. "
-    if seen < 1.4:
-        return text + "In both, the same large waves; nothing tells them apart."
+    if seen < 1.8:
+        return text + "In both, the same large waves."
     return text + "In A the waves have stopped; in B they go on."
 
 
@@ -155,7 +156,7 @@ def show_influence(matrices):
         figure, panels = plt.subplots(
             1,
             len(matrices),
-            figsize=(3 * len(matrices), 3.3),
+            figsize=(1.5 + 2.6 * len(matrices), 3.3),
             squeeze=False,
             layout="constrained",
         )
@@ -183,12 +184,13 @@ above = torch.triu(one_way, 1)
 print("largest above the diagonal:", above.max().item())
 
 # %% [markdown]
-# Above the diagonal, where $j$ lies after $i$. An output reads its past and itself, never its future: a *causal* layer. Far
-# to the left it still reads, weakly. That is the state.
+# Above the diagonal, where $j$ lies after $i$. An output reads its past and itself, never its future: a *causal* layer. The
+# dark band, four steps wide, is the short convolution inside the block. Whatever is colored to the left of it came through the
+# state: weaker, and from any distance.
 
 # %% [markdown]
 # ## Flip, run, flip
-# <a id="flip"></a>
+# <a id="lab-flip"></a>
 #
 # We have a layer that reads forward, and want one that reads backward. No new layer is needed.
 #
@@ -259,7 +261,7 @@ print(f"last piece:  off by {off[16:].max():.0e}")
 
 # %% [markdown]
 # ## Three ways to join
-# <a id="joins"></a>
+# <a id="lab-joins"></a>
 #
 # A layer of the detector adds what it finds to its input and normalizes: $y = \text{LayerNorm}(x + \text{branch}(x))$. The branch
 # joins the directions. `BiMamba2` knows three ways:
@@ -360,7 +362,8 @@ print(f"off by {(concat(x) - added(x)).abs().max():.0e}")
 from helpers.models import ssd_chunked
 
 L = 6
-dt, B, C = torch.rand(1, L, 1), torch.randn(1, L, 1, 4), torch.randn(1, L, 1, 4)
+dt = 0.3 + 0.3 * torch.rand(1, L, 1)
+B, C = 1 + 0.3 * torch.randn(2, 1, L, 1, 4)
 
 
 def ssd_matrix(dt, B, C):
@@ -440,12 +443,14 @@ with warnings.catch_warnings():
         heard[name] = influence(BiMamba2(8, **{**options, **choice}), x)
 
 
+# %% tags=["hide-input"]
 def who_hears(layer, step):
     column = heard[layer][:, step]
     with style():
         figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
         steps = torch.arange(24)[column > 0]
-        axes.stem(steps, column[column > 0], basefmt=" ", bottom=1e-6)
+        axes.vlines(steps, 1e-6, column[column > 0], color=COLORS["accent"])
+        axes.plot(steps, column[column > 0], "o", color=COLORS["accent"])
         axes.axvline(step, color=COLORS["marked"], linestyle="--")
         axes.set(xlim=(-1, 24), ylim=(1e-6, 1e2), yscale="log")
         axes.set(
@@ -473,13 +478,13 @@ explore(
 
 # %% [markdown]
 # ## The stand-in
-# <a id="stand-in"></a>
+# <a id="lab-stand-in"></a>
 #
 # `mamba_ssm` is hard to install (chapters 01 and 02 are about nothing else). So programs guard its import, and put something in
 # its place when it fails. The [program of the field notes](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2/blob/main/src/brain_brr/models/mamba.py)
-# catches the failed import, catches errors of the kernels *during the forward pass*, prints a line, and goes on with a
-# depthwise `Conv1d` in the place of each block. A run of days can so become another experiment in the middle, and only a
-# line in a log says so.
+# catches the failed import, catches some errors of the kernels *during the forward pass* as well, prints a line, and goes on with
+# a depthwise `Conv1d` in the place of each block. So a run of days can become another experiment in the middle, and only a line
+# in a log says so.
 #
 # The stand-in is in this book too, to be studied. It never comes by itself: somebody has to write `backend="conv1d"` or set
 # `SEIZURE_MAMBA_FORCE_FALLBACK=1`, and it says what it is.
@@ -521,7 +526,7 @@ record(stand_in_steps=steps, stand_in_ms=milliseconds_seen)
 
 # %% [markdown]
 # ## A task that needs memory
-# <a id="memory"></a>
+# <a id="lab-memory"></a>
 #
 # Now and then a cue comes, up or down. At every step we ask two questions: **what was the last cue, and what will the next one
 # be?** The first needs the past, the second the future. A second channel has cues of its own that mean nothing, and there is
@@ -552,6 +557,7 @@ def last_cue(cue):
     return cue.gather(1, at), steps - at
 
 
+# %%
 def cue_task(batch, random):
     cue, noise = cues(batch, random), cues(batch, random)
     x = torch.stack([cue, noise], dim=-1)  # (batch, LENGTH, 2)
@@ -628,18 +634,14 @@ def network(name, inputs):
     return nn.Sequential(*begin, *between, nn.Linear(width, 2)).to(device)
 
 
+# %%
 for name in NETWORKS:
     count = sum(p.numel() for p in network(name, 2).parameters())
     print(f"{name:17s} {count:8,d} parameters")
-    record(
-        **{
-            f"size_{name.replace(', ', '_').replace(' ', '_').replace('-', '_')}": count
-        }
-    )
 
 # %% [markdown]
-# Every network gets the same windows in the same order. The loss is $\log(1 + e^{-y \cdot \text{logit}})$ with $y$ 1 or −1; where
-# no cue has come yet $y$ is 0, the loss a constant, and nothing is learned.
+# Every network gets the same windows in the same order. The loss is $\log(1 + e^{-y \cdot \text{logit}})$ with $y$ 1 or −1. Where
+# no cue has come yet $y$ is 0: there the loss is a constant, and nothing is learned. (So not even a perfect network reaches 0.)
 
 # %% nbmake={"mock": {"EXAM": 16, "SEEDS": [0], "STEPS": 3}}
 STEPS = 200
@@ -699,18 +701,13 @@ def cue_accuracy(net, question):
 
 
 # %%
-accuracy = {
-    name: torch.tensor(
-        [
-            [
-                cue_accuracy(cue_nets[name, seed], question)
-                for question in (0, 1)
-            ]
-            for seed in SEEDS
-        ]
-    )  # (seeds, questions, distances)
-    for name in NETWORKS
-}
+accuracy = {}  # name: (seeds, questions, distances)
+for name in NETWORKS:
+    nets = [cue_nets[name, seed] for seed in SEEDS]
+    found = [
+        [cue_accuracy(net, question) for question in (0, 1)] for net in nets
+    ]
+    accuracy[name] = torch.tensor(found)
 
 # %% tags=["hide-input"]
 LOOKS = {
@@ -723,6 +720,7 @@ LOOKS = {
 }
 
 
+# %% tags=["hide-input"]
 def by_distance(axes, edges, values, per_second=1):
     """One line a network over distance; values: name to (seeds, distances)."""
     middle = [
@@ -756,7 +754,7 @@ def mark_reach(axes, places):
     for place, depth in places:
         axes.axvline(place, color=COLORS["quiet"], linestyle=":", linewidth=1)
         axes.annotate(
-            f"reach of\n{depth} stand-ins",
+            f"{depth} layers:\nreach",
             (place, 0.33),
             xytext=(3, 0),
             textcoords="offset points",
@@ -793,6 +791,8 @@ for name, values in accuracy.items():
     print(
         f"{values[:, 1, near].mean():.2f} near {values[:, 1, far].mean():.2f} far"
     )
+
+# %% tags=["hide-input"]
 bidirectional = torch.stack([accuracy[name] for name in MIXINGS])
 convolutions = torch.stack(
     [accuracy[name] for name in ("stand-in", "stand-in, larger")]
@@ -801,9 +801,6 @@ record(
     cue_far_worst_ssm=bidirectional[..., far].mean(-1).min(),
     cue_far_best_conv=convolutions[..., far].mean(-1).max(),
     cue_far_forward_next=accuracy["forward only"][:, 1, far].mean(),
-    cue_far_forward_last=accuracy["forward only"][:, 0, far].mean(),
-    cue_near_stand_in=accuracy["stand-in"][..., near].mean(),
-    cue_within_larger=accuracy["stand-in, larger"][..., : far[0]].mean(),
 )
 
 # %% [markdown]
@@ -816,8 +813,8 @@ record(
 # next one. Depth and width moved that step from 4 to 12, and did nothing else. In the detector, six such layers reach 12 steps,
 # that is three quarters of a second; the window has sixty.
 #
-# Look back at the losses printed above. Would one of them have told you? A loss that falls and stops at a middling value is
-# what training on hard data looks like.
+# Look back at the losses printed above. If you had trained the larger stand-in alone, would its loss have told you? A loss that
+# falls and stops at a middling value is what training on hard data looks like.
 
 # %% [markdown]
 # ## The same with waves
@@ -910,6 +907,7 @@ def seizure_auroc(found):
     return values
 
 
+# %%
 seizures, spikes = {}, {}
 for name in NETWORKS:
     found = [scores(eeg_nets[name, seed]) for seed in SEEDS]
@@ -919,7 +917,7 @@ for name in NETWORKS:
         for one in found
     ]
 
-# %% mystnb={"image": {"alt": "AUROC for the synthetic seizures, among steps inside of waves, against the time since the waves began, from 0 to 2.5 seconds, one line for each of six networks. The three bidirectional networks and the forward one stay near 1. The stand-in falls to one half within a quarter of a second, the larger one at three quarters of a second, where dotted lines mark the computed reach."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "AUROC for the synthetic seizures, among steps inside of waves, against the time since the waves began, from 0 to 2.5 seconds, one line for each of six networks. The three bidirectional networks and the forward one stay near 1. The stand-in falls to one half within about a quarter of a second, the larger one within three quarters of a second; dotted lines mark the computed reach of both."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     by_distance(axes, WAVE_EDGES, seizures, per_second=STEPS_PER_SECOND)
@@ -940,6 +938,8 @@ for name in NETWORKS:
         end="",
     )
     print(f"   spikes {sum(spikes[name]) / len(spikes[name]):.3f}")
+
+# %% tags=["hide-input"]
 record(
     late_worst_ssm=min(
         seizures[name][:, late].mean(1).min() for name in MIXINGS
@@ -952,7 +952,8 @@ record(
 )
 
 # %% [markdown]
-# The same picture. Beyond the computed reach, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
+# The same picture, with one difference: the larger stand-in may stop short of its reach. The reach is the most that it *can* know,
+# not what it learns to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
 # <span data-result="late_best_conv:.2f">0.50</span>.
 #
 # And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">1.000</span>. For what lies within its reach,
@@ -962,18 +963,23 @@ record(
 
 # %% [markdown]
 # ## What a result has to say
-# <a id="record"></a>
+# <a id="lab-record"></a>
 #
 # Then a result has to name what made it. Every layer here can be asked, for the very input that it is about to compute:
 
 # %%
 window = torch.randn(1, 960, 32, device=device)
 for name in ("concat", "shared", "stand-in"):
-    layer = network(name, inputs=2)[3]
+    layer = network(name, inputs=2)[3]  # the first of its layers
     print(f"{name:9s} {layer.backend_for(window)}")
+    record(
+        **{f"backend_of_{name.replace('-', '_')}": layer.backend_for(window)}
+    )
 
 # %% [markdown]
-# `"auto"` takes the official kernels where they can be used and PyTorch elsewhere: the same function. `"conv1d"` is another one, so
+# That is what trained above: on the machine that stored this page, `concat` was computed by
+# <span data-result="backend_of_concat:s">torch</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
+# PyTorch (`torch`) elsewhere: the same function. `"conv1d"` is another one, so
 # it is in the detector's `config`, the dictionary that builds it again and that goes into a checkpoint:
 
 # %%
@@ -1016,10 +1022,10 @@ with (
 #
 # | you see | because | do |
 # |---|---|---|
-# | no error, no gain from the second direction | `flip(0)` or `flip(-1)` reversed the batch or the channels | reverse the dimension of time, and look at the influence |
+# | no error, no gain from the second direction | `flip(0)` or `flip(-1)` reversed the batch or the channels | reverse the dimension of time, 1 here and −1 in `(batch, channels, length)`; look at the influence |
 # | answers that belong to the mirrored time | the second flip is missing | flip back before joining |
 # | half of the expected parameters | both directions hold the *same* block: `self.backward = self.forward` | two blocks, or one that is meant to be shared |
-# | NaN under float16, with `sum` | two branches add up beyond 65,504 after many layers; [Vim met it](https://github.com/hustvl/Vim/issues/30), and divides the sum by 2 | bfloat16, or divide |
+# | NaN under float16, with `sum` | without a norm behind it, a sum doubles what goes on, layer by layer; [reported for Vim](https://github.com/hustvl/Vim/pull/90) | divide the sum by 2, as there; here a LayerNorm follows every sum |
 # | the last seconds of a padded window are odd | the padding is what the backward direction reads *first* | cut windows that are full; the next cell shows it |
 # | a fast import, fast training, fewer parameters than the paper says | the stand-in | `backend_for`, and count what runs |
 
@@ -1104,10 +1110,10 @@ solution("07.4")
 # - `concat` joins by a learned map, `sum` adds and counts the present twice, `shared` does both directions in one block at less than
 #   half the cost.
 # - The influence matrix tells what a layer reads: a triangle, the whole square, or a band.
-# - The stand-in has the right shapes and no memory. It knows two steps a layer, exactly, at any size.
+# - The stand-in has the right shapes and no memory. It knows two steps a layer, never more, at any size.
 # - On a local task it is as good as any. So a score does not tell it from a Mamba; a record does.
 #
 # ## What next
 #
-# Chapter 08 (to come) puts six of these layers into the detector, counts its parameters layer by layer, and shows which published
-# total is that of the stand-in. Chapter 06 (to come) is about the inside of a block.
+# [Chapter 08](08_detector.ipynb) puts six of these layers into the detector, counts its parameters layer by layer, and shows which
+# published total is that of the stand-in.
