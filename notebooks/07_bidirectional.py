@@ -141,6 +141,7 @@ def influence(layer, x):
     return jacobian.abs().sum((0, 2, 3, 5))  # (1, 24, 8, 1, 24, 8) to (24, 24)
 
 
+# %%
 one_way = influence(forward, x)
 one_way.shape
 
@@ -287,8 +288,6 @@ layers = {
 # 960 steps of 512 numbers, for a minute of EEG.
 
 # %%
-import time
-
 from torch.utils.flop_counter import FlopCounterMode
 
 window = torch.randn(1, 960, 512)
@@ -305,7 +304,10 @@ def gflop(layer):
 windows = 32 if device == "cuda" else 2
 
 
-# %%
+# %% tags=["hide-input"]
+import time
+
+
 @torch.no_grad()
 def milliseconds(layer):
     layer, batch, took = layer.to(device), window.to(device), []
@@ -361,11 +363,12 @@ print(f"off by {(concat(x) - added(x)).abs().max():.0e}")
 # %%
 from helpers.models import ssd_chunked
 
-L = 6
+L = 6  # steps
 dt = 0.3 + 0.3 * torch.rand(1, L, 1)
 B, C = 1 + 0.3 * torch.randn(2, 1, L, 1, 4)
 
 
+# %%
 def ssd_matrix(dt, B, C):
     impulses = torch.eye(L)[:, :, None, None]  # (L, length, heads 1, headdim 1)
     dt, B, C = (t.expand(L, *t.shape[1:]) for t in (dt, B, C))
@@ -614,6 +617,8 @@ class Forward(nn.Module):
 from functools import partial
 
 ssm = {"d_state": 16, "headdim": 16, "chunk_size": 32}
+
+# %%
 two_ways = partial(BiMamba2, dropout=0.0, **ssm)
 conv = partial(BiMamba2, dropout=0.0, backend="conv1d")
 NETWORKS = {  # layer, how many, width
@@ -687,6 +692,9 @@ from itertools import pairwise
 
 EDGES = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 13, 16, 20, 24, 32, 48, 64]
 exam = cue_task(EXAM, torch.Generator().manual_seed(1000))
+
+
+# %%
 
 
 @torch.no_grad()
@@ -870,6 +878,7 @@ def eeg_task(batch, random):
     return eeg_like(batch, LENGTH, random)
 
 
+# %%
 eeg_nets = {}
 for name in NETWORKS:
     for seed in SEEDS:
@@ -891,6 +900,7 @@ x_exam, y_exam, since = eeg_like(2 * EXAM, LENGTH, random)
 labels = y_exam > 0
 
 
+# %%
 @torch.no_grad()
 def scores(net):
     return net.eval()(x_exam.to(device)).cpu()
