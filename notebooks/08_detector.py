@@ -171,7 +171,7 @@ record(total=total, gflop=gflop, busiest=busiest.name)
 # a parameter is used.
 #
 # Time has to be measured. `measure_stages` runs each stage alone, on the input that it gets in the network. (On a GPU, in
-# bfloat16, <span data-result="batch:d"></span> windows at a time.)
+# bfloat16, <span data-result="batch:d">1</span> windows at a time.)
 
 # %%
 from helpers.benchmarks.stages import measure_stages
@@ -182,7 +182,7 @@ print("most time:", slowest.name, f"{slowest.training_ms:.1f} ms in training")
 record(slowest=slowest.name, batch=BATCH)
 
 # %% [markdown]
-# Where this page was made it is `<span data-result="slowest"></span>`. Now by part of the network, as shares of the
+# Where this page was made it is `<span data-result="slowest">mamba.1</span>`. Now by part of the network, as shares of the
 # whole:
 
 
@@ -229,9 +229,9 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f"></span> percent of the parameters, take
-# <span data-result="mamba_operations:.0f"></span> percent of the operations, and
-# <span data-result="mamba_time:.0f"></span> percent of the training time on this machine. Much of the rest goes to stages with few
+# The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f">69</span> percent of the parameters, take
+# <span data-result="mamba_operations:.0f">54</span> percent of the operations, and
+# <span data-result="mamba_time:.0f">72</span> percent of the training time on this machine. Much of the rest goes to stages with few
 # parameters and long signals: at 256 Hz, 64 channels of a window are a million numbers, and batch norm and ReLU each read
 # and write all of them without a single operation that was counted.
 #
@@ -332,7 +332,7 @@ for name in ("encoder.downs.3", "rescnn.0", "rescnn.1", "rescnn.2"):
 record(field_s=fields["rescnn.2"].size / 256)
 
 # %% [markdown]
-# Half a second for the encoder, and <span data-result="field_s:.2f"></span> seconds after ResCNN. A sum can be wrong, so ask the network:
+# Half a second for the encoder, and <span data-result="field_s:.2f">1.68</span> seconds after ResCNN. A sum can be wrong, so ask the network:
 # the gradient of one step with respect to the input is exactly zero where the step has not seen the EEG. (On the CPU in
 # float64, where zeros are exact. An eight-second stretch is long enough.)
 
@@ -415,7 +415,7 @@ explore(draw, alt=describe, place=("after", list(PLACES)))
 # A convolution has no such choice.
 #
 # Two claims can be settled with this. Field note B: "Pure CNNs: no global context". True of this one, whose context ends after
-# <span data-result="field_s:.2f"></span> seconds. And the "context of ±5 minutes" in the project's documents: the window is
+# <span data-result="field_s:.2f">1.68</span> seconds. And the "context of ±5 minutes" in the project's documents: the window is
 # 60 seconds long and nothing is carried to the next one, so no part of it can see further than that.
 
 # %% [markdown]
@@ -514,7 +514,7 @@ plt.show()
 
 # %% [markdown]
 # The skip has the wave, peak by peak. The map at the bottom has a few stairs: it can say that something happened, and about
-# when. In the output, what belongs to 20 Hz is <span data-result="skips_over_none:.0f"></span> times smaller once the skips
+# when. In the output, what belongs to 20 Hz is <span data-result="skips_over_none:.0f">10</span> times smaller once the skips
 # are zeros. (It is jagged because the decoder's weights are random, too.) What is fast travels along the top of the drawing; what is slow or far away has to go through the bottom.
 
 # %% [markdown]
@@ -640,8 +640,8 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The state was the smaller part from the start: <span data-result="state_before:.1e"></span> of the skip in the (geometric) mean,
-# which is usual at initialization. Afterwards it is <span data-result="fainter:.0f"></span> times fainter still. The reason is a word,
+# The state was the smaller part from the start: <span data-result="state_before:.1e">4.8e-02</span> of the skip in the (geometric) mean,
+# which is usual at initialization. Afterwards it is <span data-result="fainter:.0f">452</span> times fainter still. The reason is a word,
 # *fan-out*. Kaiming divides by the number of outputs that an input feeds, and takes all 1,056 channels for it; but this
 # convolution is depthwise, and an input feeds one. So x, B and C each come out many times too small. The skip has one of the
 # three in it, the state has the product of all three: beside the skip it loses twice.
@@ -667,7 +667,7 @@ print(f"gradient into A over that into D: {heard:.1e}, then {unheard:.1e}")
 record(gradient_fainter=heard / unheard)
 
 # %% [markdown]
-# The skip hears the labels <span data-result="gradient_fainter:.0f"></span> times more loudly, relative to the state, than it
+# The skip hears the labels <span data-result="gradient_fainter:.0f">578</span> times more loudly, relative to the state, than it
 # did with the sound initialization. Training may bring the state back in time; nobody who started so has measured how long it
 # takes. `SeizureDetector` keeps the authors' initialization, and this fault can be had by name only.
 
@@ -739,13 +739,13 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 
 # %% [markdown]
 # That last line is the whole of performance planning in one division (its name is Amdahl's law). However good a kernel for
-# Mamba-2 is, even one that takes no time at all, a training step gets no more than <span data-result="bound:.2f"></span> times
+# Mamba-2 is, even one that takes no time at all, a training step gets no more than <span data-result="bound:.2f">2.76</span> times
 # faster, because the rest stays. Whoever wants more has to work on the rest: convolutions, batch norms, and the copies
 # between their memory layouts. Chapter 14 does both (to come).
 #
-# On the machine that made this page a training step of <span data-result="batch:d"></span> windows took
-# <span data-result="step_ms:.0f"></span> ms and <span data-result="gib:.1f"></span> GiB; inference ran at
-# <span data-result="windows_a_second:.0f"></span> windows a second. The memory is what each stage keeps for the way
+# On the machine that made this page a training step of <span data-result="batch:d">1</span> windows took
+# <span data-result="step_ms:.0f">2331</span> ms and <span data-result="gib:.1f">0.0</span> GiB; inference ran at
+# <span data-result="windows_a_second:.0f">1</span> windows a second. The memory is what each stage keeps for the way
 # back:
 
 # %%
@@ -780,7 +780,7 @@ print(f"{cpu_ms:.0f} ms a window on {torch.get_num_threads()} CPU threads")
 record(cpu_ms=cpu_ms, cpu_threads=torch.get_num_threads())
 
 # %% [markdown]
-# <span data-result="cpu_ms:.0f"></span> ms for a minute of EEG, on <span data-result="cpu_threads:d"></span> threads. A
+# <span data-result="cpu_ms:.0f">545</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">2</span> threads. A
 # recording can be read on a laptop.
 #
 # **One more claim to lay aside:** that a network like this handles "24-hour recordings" because state space layers are linear
