@@ -335,8 +335,8 @@ for mixing, layer in layers.items():
 # %% [markdown]
 # `sum` saves the map $W$ and nothing else. `shared` has one input projection and one output projection instead of two, and
 # that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">3.4</span> GFLOP against
-# <span data-result="concat_gflop:.1f">7.3</span>. Its time is <span data-result="shared_ms:.2f">253.69</span> ms against
-# <span data-result="concat_ms:.2f">320.78</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
+# <span data-result="concat_gflop:.1f">7.3</span>. Its time is <span data-result="shared_ms:.2f">139.61</span> ms against
+# <span data-result="concat_ms:.2f">223.40</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
 # come) times the fused kernels.)
 #
 # What do the names hide? Two of the three are closer than they look. **Guess:** which $W$ makes `concat` and `sum` the same layer?
