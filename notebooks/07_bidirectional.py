@@ -812,7 +812,7 @@ record(
 )
 
 # %% [markdown]
-# What to look for. Far from any cue, the worst of the bidirectional networks over all seeds and both questions is right in
+# What to look for. (Lines at 1 lie on each other.) Far from any cue, the worst of the bidirectional networks over all seeds and both questions is right in
 # <span data-result="cue_far_worst_ssm:.2f">0.99</span> of all cases, the best of the stand-ins in
 # <span data-result="cue_far_best_conv:.2f">0.51</span>: a coin. Reading forward only answers the first question and is a coin at the
 # second (<span data-result="cue_far_forward_next:.2f">0.52</span>).
