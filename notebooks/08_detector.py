@@ -207,7 +207,7 @@ for label, totals in counted.items():
     record(**{f"mamba_{label}": share})
     print(f"{label:10s} of the Bi-Mamba-2 layers: {share:.0f} %")
 
-# %% mystnb={"image": {"alt": "Four groups of horizontal bars, one group for each part of the network: encoder, ResCNN, Mamba and decoder. Each group has three bars, the share of parameters, of operations and of time in training, from 0 to 100 percent. Mamba leads all three, but its share shrinks from parameters to operations; encoder and decoder have few parameters and a much larger share of the time."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Four groups of horizontal bars, one group for each part of the network: encoder, ResCNN, Mamba and decoder. Each group has three bars, the share of parameters, of operations and of time in training, from 0 to 100 percent. The Bi-Mamba-2 layers lead in all three, but their share of the operations is much smaller than that of the parameters; encoder and decoder have few parameters and about twice that share of the operations."}} tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 from helpers.teaching import COLORS, style
@@ -225,7 +225,7 @@ with style():
     axes.invert_yaxis()
     axes.set_xlabel("share of the whole network (%)")
     axes.legend(loc="lower right")
-    axes.set_title("Where the parameters are is not where the time goes")
+    axes.set_title("Three counts of the same four parts")
 plt.show()
 
 # %% [markdown]
@@ -392,7 +392,7 @@ def draw(place):
         axes.semilogy(time, shown, color=COLORS["accent"], linewidth=0.9)
         axes.axvline((STEP + 0.5) / 16, color=COLORS["marked"], linestyle="--")
         axes.set_xlim(0, 8)
-        axes.set_ylim(1e-12, 3)
+        axes.set_ylim(1e-8, 3)
         axes.set_xlabel("time of the EEG sample (s); dashed: the step itself")
         axes.set_ylabel("influence, of the largest")
         axes.set_title(f"What one step has seen after {place}")

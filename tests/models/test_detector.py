@@ -145,6 +145,19 @@ def test_fused_copy_computes_the_same(mixing, backend):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("mixing", ["concat", "sum", "shared"])
+def test_fused_copy_uses_the_kernels_on_a_gpu(mixing):
+    """Against float64 in torch. mamba_ssm's products use TF32, whose ten bits allow about 1e-3 a product."""
+    model = small(mixing=mixing, d_state=16).eval().cuda()
+    fused, exact = fuse_for_inference(model), small(mixing=mixing, d_state=16, backend="torch").eval().double().cuda()
+    eeg = torch.randn(2, 3, 212, device="cuda")
+    assert fused.backend_for(eeg) == model.backend_for(eeg) == "mamba_ssm"
+    expected = exact(eeg.double())
+    for found in (fused(eeg), model(eeg)):
+        assert (found - expected).abs().max() < 1e-2 * expected.abs().max()
+
+
 @pytest.mark.parametrize("mixing", ["concat", "sum", "shared"])
 def test_fused_copy_has_fewer_parameters(mixing):
     model = small(mixing=mixing).eval()
