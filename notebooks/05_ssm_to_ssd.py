@@ -166,9 +166,19 @@ def describe(tau):
 explore(draw, alt=describe, tau=("time constant (s)", [0.1, 0.5, 2, 10, 60]))
 
 # %% [markdown]
-# At 0.1 s the state follows every wave. At 2 s the waves are gone and each seizure is one hill. At 60 s there are no
-# hills left: the level goes up a little at each seizure and hardly sinks in between. That state does not know *when*, it
-# knows *that there was something*.
+# At 0.1 s the state follows every wave. At 2 s the waves are gone and each seizure is one hill. At 60 s the hills are low, too
+# low for this axis. In numbers:
+
+# %%
+for onset, end in marked:
+    before, after = state_for(60)[
+        [round(t * 16) - shown.start for t in (onset, end)]
+    ]
+    print(f"onset at {onset:6.1f} s: {before:.2f}, at its end {after:.2f}")
+
+# %% [markdown]
+# Each seizure lifts it by a little, and when the next one comes, half a minute or more later, part of that is still there. Such a
+# state does not say *when* something was, only *that there was something* within the last minute or so.
 #
 # No single number does all of it. So a state space layer has many, with different decays; how many, you will see below.
 
@@ -282,7 +292,11 @@ y = selective(x, dt, A, B, C)
 with style():
     figure, axes = plt.subplots(figsize=(9, 3), layout="constrained")
     axes.plot(
-        4 * x, "o", color=COLORS["quiet"], markersize=4, label="4 x input"
+        4 * x,
+        "o",
+        color=COLORS["quiet"],
+        markersize=4,
+        label="4 x input, what a long step writes",
     )
     axes.plot(y, color=COLORS["accent"], linewidth=2, label="output")
     for t in (8, 25):
@@ -339,7 +353,7 @@ with style():
 plt.show()
 
 # %% [markdown]
-# In the middle, a long step cuts the past off: below and left of it the matrix is empty. On the right each column also has its
+# In the middle, a long step cuts the past off: below and left of it the matrix is all but empty. On the right each column also has its
 # `dt`: only what came at a long step was written at all. Column 8 serves rows 8 to 24, column 25 the rest. You can read off
 # what you saw in the picture before.
 #
@@ -354,7 +368,7 @@ plt.show()
 #
 # | name | shape | what it is | in this book's detector |
 # |---|---|---|---|
-# | `batch` | | sequences at a time | |
+# | `batch` | | sequences at a time | any number |
 # | `length` | | steps of a sequence | 960: 60 s at 16 a second |
 # | `heads` | | parts that have a clock of their own | 16 |
 # | `headdim` | | channels of one head | 64 |
@@ -365,11 +379,15 @@ plt.show()
 # | `A` | (heads,) | rate of each head, negative | |
 # | `B`, `C` | (batch, length, groups, d_state) | what to write to, what to ask for | |
 # | `D` | (heads,) | how much of the input goes past the state | |
-# | `h` | (batch, heads, headdim, d_state) | the state | 16,384 numbers |
+# | `h` | (batch, heads, headdim, d_state) | the state | 16 × 64 × 16 = 16,384 numbers |
 #
-# One head decays with *one* number at each step, whatever its state of 64 × 16 holds. So its fading can be pulled out of the sum
-# over the state: in the matrix it is a factor beside $C_i \cdot B_j$. In Mamba-1 each of the 16 has a decay of its own, and there
-# is no such factor. This restriction is what makes products of matrices possible.
+# The matrix of one head is the one you know, with a dot product over the `d_state` numbers where $C_i B_j$ stood:
+#
+# $$M_{ij} = (C_i \cdot B_j)\, \exp\Bigl(A \sum_{k=j+1}^{i} \Delta_k\Bigr)\, \Delta_j, \qquad i \ge j$$
+#
+# One head decays with *one* number at each step, whatever its state of 64 × 16 holds. That is why the decay is a single factor
+# beside the dot product, and all pairs of $C_i \cdot B_j$ are one product of matrices, `C @ B.T`. In Mamba-1 each of the 16 numbers
+# has a decay of its own: then each term of the dot product fades differently, and there is no such product.
 #
 # The write is an outer product: each of the 64 channels writes its value to the 16 places, in the proportions that `B` says.
 # The read is a product with `C` over the 16 places. Here is the whole recurrence:
@@ -498,9 +516,10 @@ for length in (240, 960, 15_360):
     print(" " * 15 + f"(millions); matrix / loop = {matrix / loop:.0f}")
 
 # %% [markdown]
-# At 960 steps the matrix has more than twenty times as much to do as the loop, and it gets worse with every step. And yet the
-# loop loses as well: its operations are not of the kind that a GPU is built for. An H100 does 989 trillion operations a second
-# in matrix products of 16-bit numbers, and 67 in other arithmetic of 32-bit numbers
+# At 960 steps the matrix has more than twenty times as much to do as the loop, and it gets worse with every step. And yet on a
+# GPU the loop will be the slowest by far, as you will measure. Its 960 steps wait for each other, and each is too small to
+# keep the machine busy. Nor is any of them a product of matrices, at which an H100 is at its best: 989 trillion operations a
+# second with 16-bit numbers, against 67 in other arithmetic with 32-bit numbers
 # ([as Mamba-2's authors count](https://pli.princeton.edu/blog/2024/mamba-2-algorithms-and-systems)).
 #
 # We want few operations *and* matrix products. The matrix has a structure that allows it.
@@ -511,8 +530,10 @@ for length in (240, 960, 15_360):
 # Take one head with a small state, `d_state` 4, over 60 steps, and cut its matrix into blocks of 12 by 12.
 
 # %%
-x, dt, A, B, C, _ = (t[0] for t in example(1, 60, 1, 3, groups=1, d_state=4))
-x, dt, B, C = x[:, 0], dt[:, 0], B[:, 0], C[:, 0]  # (60, 3), (60,), (60, 4) x 2
+x, dt, A, B, C, _ = example(1, 60, 1, 3, groups=1, d_state=4)
+A = A[0]  # the one head's rate
+x, dt = x[0, :, 0], dt[0, :, 0]  # (60, 3), (60,): of the one sequence and head
+B, C = B[0, :, 0], C[0, :, 0]  # (60, 4) each
 
 
 def masked_matrix(dt, A, B, C):
@@ -565,8 +586,22 @@ plt.show()
 
 # %% [markdown]
 # Rank 4. Whatever passes from one chunk to a later one passes through the state, and for each channel that has four numbers. So
-# the block is a thin product: what the earlier chunk leaves in the state, the decay in between, and how the later chunk reads
-# it. That gives an algorithm of four steps. Cut everything into chunks first:
+# the block is a thin product, 12 × 4 times 4 × 12: how the later chunk reads, and what the earlier one wrote. Cut the decay at
+# any step between the two, and each factor gets its part of it. Here it is cut where the earlier chunk ends, after step 23:
+
+# %%
+total = torch.cumsum(dt * A, dim=0)  # (60,)
+read = C[36:48] * torch.exp(total[36:48] - total[23])[:, None]  # (12, 4)
+faded = dt[12:24] * torch.exp(total[23] - total[12:24])  # (12,)
+write = B[12:24] * faded[:, None]  # (12, 4)
+agrees("a thin product", read @ write.T, blocks[3, :, 1])
+
+# %% [markdown]
+# (Separate decays for the four numbers would leave the rank as it is; they would break `C @ B.T` on the diagonal. Something that
+# bends each entry by itself, as the softmax of attention does, breaks the rank.)
+#
+# All blocks below the diagonal are made of such factors, and each factor serves a whole row or column of blocks. That gives an
+# algorithm of four steps. Cut everything into chunks first:
 
 # %%
 Q = 12  # steps in a chunk
@@ -774,10 +809,15 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The result is the same with every chunk size, to the rounding of 32-bit numbers. The time is not: on the machine that stored
-# this page, <span data-result="best_ms:.2f">134.73</span> ms at <span data-result="best_chunk:d">8</span> steps, the best, against
-# <span data-result="smallest_chunk_ms:.2f">134.73</span> at 8 and <span data-result="largest_chunk_ms:.2f">1057.02</span> at 512. With a
-# `d_state` of 16 the squares of step 1 dominate early. The official default of 256 suits larger states.
+# The result is the same with every chunk size, to the rounding of 32-bit numbers. (The rounding grows a little with the chunk: sums
+# get longer. More on that below.) The time is not the same: on the machine that stored
+# this page, <span data-result="best_ms:.2f">?</span> ms with chunks of <span data-result="best_chunk:d">?</span>, the best of these,
+# <span data-result="smallest_chunk_ms:.2f">?</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">?</span> with chunks
+# of 512.
+#
+# `chunk_operations` says where to look. Of its two terms, the squares of step 1 grow with the chunk, and the states of steps 2 and 4
+# do not; the two are equal at a chunk of about twice `d_state`. That is 32 steps for a `d_state` of 16, and for 128, the default
+# of Mamba-2, about 256: its default chunk.
 #
 # ### Lengths that do not divide
 #
@@ -861,7 +901,7 @@ def the_official_kernel():
 
 
 # %% [markdown]
-# Same map, four times. What differs is the time. One window, forward only:
+# The same map on every rung. What differs is the time. One window, forward only:
 
 # %% nbmake={"mock": {"TURNS": 1}}
 TURNS = 5
@@ -888,7 +928,8 @@ for name, scan in [
 # ## Cost against length, measured
 #
 # <a id="lab-linear"></a>Now to the sentence that everybody quotes: attention costs the square of the length, Mamba-2 costs the
-# length. Field note B of this book draws a conclusion: Transformers are "unusable for long EEG". Let us see.
+# length. One of the four field notes that this book started from ([note B](../book/field_notes.md)) concludes: Transformers are
+# "unusable for long EEG". Let us see.
 #
 # `measure_length` times whole layers, forward and backward: one layer of a Transformer (attention without a mask and a
 # feedforward part of four times the width, as PyTorch has it) and one bidirectional layer of the detector (two Mamba-2, one
@@ -972,7 +1013,8 @@ plt.show()
 # <span data-result="transformer_at_960_ms:.1f">432.3</span>, that is
 # <span data-result="mamba_over_transformer_at_960:.2f">3.68</span> times as much. **At this length, O(N) wins nothing.**
 #
-# Why? Attention proper is a small part of a Transformer layer when the sequence is short. Count:
+# Why no saving? Attention proper is a small part of a Transformer layer when the sequence is short. Count, at the detector's width
+# of 512:
 
 
 # %%
@@ -1005,27 +1047,30 @@ for length in (960, 3840, 15_360):
 # %% [markdown]
 # At 960 steps, attention is a quarter of the Transformer layer, and two Mamba-2 with their projections have about as much to do
 # as the whole of it, a little less or a little more as the chunk size will have it. A square is only expensive once it is large.
+# (With as much to do, why is it *slower* there? The count holds products of matrices only. The convolutions, gates, norms and
+# flips of Mamba-2 are little arithmetic, but each sends every number through memory once more. Chapter 14, to come, times them.)
 #
 # Memory does not show the square, either (the last column of the table, where there is a GPU): PyTorch's attention never stores
 # its matrix, but goes through it block by block ([FlashAttention](https://arxiv.org/abs/2205.14135)). The time it cannot avoid.
 #
 # And how long is "long EEG"? A recording of a day is long. But a detector reads it in windows of a minute, each by itself, with
-# attention or with Mamba-2, so the cost of a day is linear in the day for *either*. The square would come with windows of an hour. What Mamba-2 offers
-# there is a state that could be carried from window to window; this detector does not do that, and it could not, for the half of
-# it that reads backward.
+# attention or with Mamba-2, so the cost of a day is linear in the day for *either*. The square would come with windows of
+# an hour. And Mamba-2 could do without longer windows: it has a state, which could be carried from one window to the next. This
+# detector does not do that, and it could not, for the half of it that reads backward.
 #
 # <a id="lab-convolution"></a>Field note B also says what a plain convolution in place of Mamba-2 would lose: "the O(N) sequence
 # modeling advantage". Time one, with a kernel of five steps:
 
 # %%
-for length in (3840, 15_360, 61_440):
+short = 61_440 if device == "cuda" else 3840
+for length in (short, 4 * short, 16 * short):
     x = torch.randn(1, WIDTH, length, device=device)
     kernel = torch.randn(WIDTH, 1, 5, device=device)
     ms = median_ms(partial(F.conv1d, x, kernel, groups=WIDTH))
     print(f"{length:6,d} steps: {ms * 1e6 / length:6.1f} ns a step")
 
 # %% [markdown]
-# No sign of a square: a convolution is linear, too, or better while the device is not filled. What it would lose is the state.
+# No sign of a square: a convolution is linear, too. What it would lose is the state.
 # [Chapter 07](07_bidirectional.ipynb) shows that on a task.
 #
 # (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">3.7</span> s. With a GPU
@@ -1052,8 +1097,22 @@ print("by differences:", int(right.isnan().sum()))
 
 # %% [markdown]
 # The product runs out of the range of 32-bit numbers and becomes 0, and 0/0 is no number. Take differences of the sums *first*,
-# and exp of what is never positive *last*. Masking afterwards does not help: above the diagonal the exponents are positive,
-# exp gives infinity, and infinity times 0 is no number either. (So cut the exponents first: fill with `-inf`, or clamp at 0.)
+# and exp of what is never positive *last*.
+#
+# **The mask after exp.** Above the diagonal the exponents are positive, and exp gives infinity there. Cutting that off afterwards
+# mends the output. **Guess:** and the gradient?
+
+# %%
+leaf = steps.clone().requires_grad_()
+total = torch.cumsum(leaf, dim=0)
+late = torch.exp(total[:, None] - total[None, :]).tril()  # exp, then mask
+(gradient,) = torch.autograd.grad(late.sum(), leaf)
+print("output, not a number:  ", int(late.isnan().sum()), "of", late.numel())
+print("gradient, not a number:", int(gradient.isnan().sum()), "of", len(leaf))
+
+# %% [markdown]
+# Going backward, the zero of the mask meets the infinity, and 0 times infinity is no number. The loss looks right, the first step
+# of training destroys every weight. So cut the exponents first: fill with `-inf`, or clamp at 0.
 #
 # **Sums in 16 bits.** bfloat16 has 8 bits of fraction. A cumulative sum of `dt·A` grows with the chunk, and the differences of
 # neighbors drown in its rounding:
@@ -1113,8 +1172,9 @@ print(f"first step out of reach: {2**31 // 2096:,d}")
 #
 # | you see | because | do |
 # |---|---|---|
-# | `nan` after a few steps of training | cumulative products divided, or exp before the mask | differences first, exp last |
-# | output right, slightly off, worse with larger chunks | decays summed in 16 bits | sum in 32 bits |
+# | `nan` in the output | cumulative products divided | differences first, exp last |
+# | right output, `nan` after one step of training | exp before the mask | mask the exponents, and test gradients |
+# | output slightly off, and more so with larger chunks | decays summed in 16 bits | sum in 32 bits |
 # | short tests pass, long sequences are off | the carry | test beyond one chunk |
 # | the first call takes a minute | the official kernels try out many variants for each new shape | time the second call |
 # | `illegal memory access` far beyond 100,000 steps | 32-bit offsets | shorter sequences, or our chunks |
@@ -1141,7 +1201,8 @@ solution("05.1")
 
 # %% [markdown]
 # **05.2** Write `decay_matrix(dt, A)`: (length, length), in row $i$ and column $j$ what is left at step $i$ of a write at step $j$:
-# $\exp(A \sum_{k=j+1}^{i} \Delta_k)$, 1 on the diagonal, 0 above. It has to stay a number where `dt` is 900.
+# $\exp(A \sum_{k=j+1}^{i} \Delta_k)$, 1 on the diagonal, 0 above. It has to stay a number where `dt` is 900, and
+# so has its gradient.
 
 
 # %%

@@ -40,15 +40,27 @@ def check_decay_matrix(answer):
     rare = torch.full((60,), 0.01, dtype=torch.float64)
     rare[[7, 8, 31]] = 900.0  # a step that wipes the state: the product of the decays underflows
     for dt, A in [(_one_head(9, 1, 1)[1], -0.7), (rare, -1.0), (_one_head(31, 1, 1)[1] * 100, -1.3)]:
-        found = attempt(answer, dt, torch.tensor(A, dtype=dt.dtype))
-        expected = torch.zeros(len(dt), len(dt), dtype=dt.dtype)
-        for i in range(len(dt)):
-            for j in range(i + 1):
-                expected[i, j] = torch.exp(A * dt[j + 1 : i + 1].sum())
+        rate = torch.tensor(A, dtype=dt.dtype)
+        expected = _decay_by_sums(dt, rate)
+        found = attempt(answer, dt, rate)
         call = f"decay_matrix with {len(dt)} steps, dt up to {dt.max():.3g}, A {A}"
-        _compare(
-            call, found, expected, "what is written at step j decays at steps j + 1 to i; no step sees a later one"
-        )
+        why = "what is written at step j decays at steps j + 1 to i; no step sees a later one"
+        if isinstance(found, torch.Tensor) and found.isnan().any():
+            why = "a quotient of two underflown products, or 0 times infinity. Differences first, exp last"
+        _compare(call, found, expected, why)
+
+        leaf = dt.clone().requires_grad_()
+        found = attempt(answer, leaf, rate)
+        if not found.requires_grad:
+            raise WrongAnswer(f"{call} is right, but has no gradient: stay with torch, from dt to the matrix.")
+        gradients = [torch.autograd.grad(matrix.sum(), leaf)[0] for matrix in (found, _decay_by_sums(leaf, rate))]
+        why = "the matrix is right; an exponent above the diagonal was large when exp was taken, and masked too late"
+        _compare(f"the gradient of {call}", *gradients, why)
+
+
+def _decay_by_sums(dt, A):
+    rows = [[torch.exp(A * dt[j + 1 : i + 1].sum()) * (j <= i) for j in range(len(dt))] for i in range(len(dt))]
+    return torch.stack([torch.stack(row) for row in rows])
 
 
 def own_chunk(x, dt, A, B, C):
@@ -112,6 +124,9 @@ def _where_it_goes_wrong(found, expected, chunk_size):
         return "any length is allowed, a multiple of the chunk or not"
     off = ~((found - expected).abs() <= TOLERANCE * expected.abs().max())  # not a number counts as off
     first = int(off.flatten(2).any(dim=2).any(dim=0).int().argmax())
+    full = expected.shape[1] // chunk_size * chunk_size
+    if first == full:
+        return f"the first {first} steps are right; there the last chunk begins, which is shorter than the others"
     if first >= chunk_size:
         return (
             f"the first {first} steps are right, so look at the state between chunks. Each chunk reads it with the "
@@ -147,8 +162,8 @@ def _exact(x, dt, A, B, C):
 def _compare(call, found, expected, why):
     shape = getattr(found, "shape", None)
     if shape != expected.shape:
-        told = type(found).__name__ if shape is None else f"the shape {tuple(shape)}"
-        raise WrongAnswer(f"{call} gave {told}, expected {tuple(expected.shape)}: {why}.")
+        told = f"a {type(found).__name__}" if shape is None else f"the shape {tuple(shape)}"
+        raise WrongAnswer(f"{call} gave {told}, expected a tensor of the shape {tuple(expected.shape)}: {why}.")
     off = ~((found - expected).abs() <= TOLERANCE * expected.abs().max())  # not a number counts as off
     if off.any():
         first = tuple(off.nonzero()[0].tolist())
@@ -168,13 +183,13 @@ def _loop(x, dt, A, B, C, sign=1, write_dt=True, read_first=False, decay_write=F
     return torch.stack(outputs)
 
 
-def _matrix(dt, A, shift_row=0, shift_column=0, causal=True, divide=False, sign=1, mask_after=False):
+def _matrix(dt, A, shift_row=0, shift_column=0, causal=True, divide=False, sign=1, mask_after=None):
     steps = sign * dt * A
     total = torch.cumsum(steps, dim=0)
     if divide:
         return (torch.exp(total)[:, None] / torch.exp(total)[None, :]).tril()
     exponent = (total - shift_row * steps)[:, None] - (total - shift_column * steps)[None, :]
-    if mask_after:
+    if mask_after == "by product":
         return torch.exp(exponent) * torch.ones_like(exponent).tril()
     return torch.exp(exponent).tril() if causal else torch.exp(exponent.clamp(max=0))
 
@@ -222,7 +237,8 @@ EXERCISES = [
             "includes the decay of step j": lambda dt, A: _matrix(dt, A, shift_column=1),
             "excludes the decay of step i": lambda dt, A: _matrix(dt, A, shift_row=1),
             "divides cumulative products": lambda dt, A: _matrix(dt, A, divide=True),
-            "exp of positive numbers, masked afterwards": lambda dt, A: _matrix(dt, A, mask_after=True),
+            "exp of positive numbers, times a mask": lambda dt, A: _matrix(dt, A, mask_after="by product"),
+            "exp of positive numbers, cut off afterwards": lambda dt, A: _matrix(dt, A),
             "not causal": lambda dt, A: _matrix(dt, A, causal=False),
             "forgot A": lambda dt, A: _matrix(dt, -torch.ones_like(A)),
         },
