@@ -60,8 +60,8 @@ def test_operations_of_convolutions_are_their_formula(rows):
 
 @pytest.mark.parametrize(("d_state", "chunk_size"), [(16, 32), (16, 64), (64, 64), (128, 64)])
 def test_operations_of_a_mamba_layer_are_those_of_its_maps_and_scan(d_state, chunk_size):
-    """Both directions: two projections and the scan; then the joining map. Within 2 %: the depthwise convolution, how
-    the scan forms its products and a chunk that is filled up are free.
+    """Both directions: two projections and the scan; then the joining map. Whether the depthwise convolution is counted
+    (0.2 %) is free; a product of the scan that is not (0.9 % at least) is found.
     """
     with torch.device("meta"):
         model = SeizureDetector(d_state=d_state, chunk_size=chunk_size, mamba_layers=1)
@@ -71,7 +71,7 @@ def test_operations_of_a_mamba_layer_are_those_of_its_maps_and_scan(d_state, chu
     in_chunk = chunk_size * d_state + chunk_size * inner
     scan = in_chunk + 2 * d_state * inner
     expected = 2 * steps * (2 * (projections + scan) + 1024 * 512) / 1e9
-    assert rows["mamba.0"].gflop == pytest.approx(expected, rel=0.02)
+    assert rows["mamba.0"].gflop == pytest.approx(expected, rel=0.003)
 
 
 def test_a_smaller_chunk_and_a_shared_projection_cost_less():
