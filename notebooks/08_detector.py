@@ -256,8 +256,8 @@ for chunk_size in (32, 256):
 # was not wrong: it counted a network that somebody had built. **Guess:** which one?
 #
 # The program behind the notes tries to import mamba_ssm, and where that fails it builds a *stand-in*: a small
-# convolution in the place of each Mamba-2. Shapes fit, training runs, and nothing stops. Here it can be had by name only,
-# and it warns:
+# convolution in the place of each Mamba-2. Shapes fit, training runs, and nothing stops. ([Chapter
+# 07](07_bidirectional.ipynb#lab-stand-in) shows what it cannot learn.) Here it can be had by name only, and it warns:
 
 # %%
 import warnings
@@ -701,7 +701,7 @@ for name, options in VARIANTS.items():
 
 # %% [markdown]
 # A state eight times as large costs few parameters and few operations: most of both are in the projections around it. One
-# shared block for both directions (the form is that of Hydra; chapter 07 takes it apart) saves more than half of what
+# shared block for both directions (the form is that of Hydra; [chapter 07](07_bidirectional.ipynb) takes it apart) saves more than half of what
 # the layers hold. Whether either finds more seizures is a question for training.
 
 # %% [markdown]

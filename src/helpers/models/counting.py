@@ -147,7 +147,7 @@ def stages_of(model):
 
 
 def _product_in_place(total, left, right, out_shape=None, **factors):
-    """Operations of ``total.baddbmm_(left, right)``, from the shapes (batch, rows, inner) and (batch, inner, columns)."""
+    """Operations of ``total.baddbmm_(left, right)``, from shapes (batch, rows, inner) and (batch, inner, columns)."""
     (batch, rows, inner), columns = left, right[-1]
     return 2 * batch * rows * inner * columns
 
