@@ -811,8 +811,8 @@ plt.show()
 # %% [markdown]
 # The result is the same with every chunk size, to the rounding of 32-bit numbers. (The rounding grows a little with the chunk: sums
 # get longer. More on that below.) The time is not the same: on the machine that stored
-# this page, <span data-result="best_ms:.2f">?</span> ms with chunks of <span data-result="best_chunk:d">?</span>, the best of these,
-# <span data-result="smallest_chunk_ms:.2f">?</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">?</span> with chunks
+# this page, <span data-result="best_ms:.2f">1.58</span> ms with chunks of <span data-result="best_chunk:d">32</span>, the best of these,
+# <span data-result="smallest_chunk_ms:.2f">3.52</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">6.82</span> with chunks
 # of 512.
 #
 # `chunk_operations` says where to look. Of its two terms, the squares of step 1 grow with the chunk, and the states of steps 2 and 4
@@ -920,8 +920,8 @@ for name, scan in [
     record(**{f"{name}_ms": ms})
 
 # %% [markdown]
-# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f">2117.1</span> ms, the matrix
-# <span data-result="matrix_ms:.1f">1128.7</span> ms and the chunks <span data-result="chunks_ms:.2f">63.07</span> ms, although the
+# On the machine that stored this page the loop takes <span data-result="loop_ms:.1f">253.6</span> ms, the matrix
+# <span data-result="matrix_ms:.1f">0.9</span> ms and the chunks <span data-result="chunks_ms:.2f">1.54</span> ms, although the
 # chunks have more operations to do than the loop.
 
 # %% [markdown]
@@ -1007,11 +1007,11 @@ plt.show()
 
 # %% [markdown]
 # The claim is true, and the conclusion is not. Flat against rising: the cost of Mamba-2 is linear. The two meet at
-# <span data-result="crossover">about 3,053</span> steps, and at <span data-result="longest_of_both:,d">3,840</span> the Transformer layer takes
-# <span data-result="transformer_over_mamba_at_longest:.0f">2</span> times as long. But at **960 steps**, where this book's detector
-# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">1590.5</span> ms and the Transformer layer
-# <span data-result="transformer_at_960_ms:.1f">432.3</span>, that is
-# <span data-result="mamba_over_transformer_at_960:.2f">3.68</span> times as much. **At this length, O(N) wins nothing.**
+# <span data-result="crossover">about 5,481</span> steps, and at <span data-result="longest_of_both:,d">245,760</span> the Transformer layer takes
+# <span data-result="transformer_over_mamba_at_longest:.0f">22</span> times as long. But at **960 steps**, where this book's detector
+# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">11.9</span> ms and the Transformer layer
+# <span data-result="transformer_at_960_ms:.1f">7.7</span>, that is
+# <span data-result="mamba_over_transformer_at_960:.2f">1.55</span> times as much. **At this length, O(N) wins nothing.**
 #
 # Why no saving? Attention proper is a small part of a Transformer layer when the sequence is short. Count, at the detector's width
 # of 512:
@@ -1073,7 +1073,7 @@ for length in (short, 4 * short, 16 * short):
 # No sign of a square: a convolution is linear, too. What it would lose is the state.
 # [Chapter 07](07_bidirectional.ipynb) shows that on a task.
 #
-# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">3.7</span> s. With a GPU
+# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">4.0</span> s. With a GPU
 # the measurement ends at 983,040 steps, for a reason that stands below.)
 
 # %% [markdown]

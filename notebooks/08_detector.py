@@ -171,7 +171,7 @@ record(total=total, gflop=gflop, busiest=busiest.name)
 # a parameter is used.
 #
 # Time has to be measured. `measure_stages` runs each stage alone, on the input that it gets in the network. (On a GPU, in
-# bfloat16, <span data-result="batch:d">1</span> windows at a time.)
+# bfloat16, <span data-result="batch:d">64</span> windows at a time.)
 
 # %%
 from helpers.benchmarks.stages import measure_stages
@@ -182,7 +182,7 @@ print("most time:", slowest.name, f"{slowest.training_ms:.1f} ms in training")
 record(slowest=slowest.name, batch=BATCH)
 
 # %% [markdown]
-# Where this page was made it is `<span data-result="slowest">mamba.3</span>`. Now by part of the network, as shares of the
+# Where this page was made it is `<span data-result="slowest">mamba.1</span>`. Now by part of the network, as shares of the
 # whole:
 
 
@@ -231,7 +231,7 @@ plt.show()
 # %% [markdown]
 # The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f">69</span> percent of the parameters, take
 # <span data-result="mamba_operations:.0f">54</span> percent of the operations, and
-# <span data-result="mamba_time:.0f">60</span> percent of the training time on this machine. Much of the rest goes to stages with few
+# <span data-result="mamba_time:.0f">47</span> percent of the training time on this machine. Much of the rest goes to stages with few
 # parameters and long signals: at 256 Hz, 64 channels of a window are a million numbers, and batch norm and ReLU each read
 # and write all of them without a single operation that was counted.
 #
@@ -739,13 +739,13 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 
 # %% [markdown]
 # That last line is the whole of performance planning in one division (its name is Amdahl's law). However good a kernel for
-# Mamba-2 is, even one that takes no time at all, a training step gets no more than <span data-result="bound:.2f">2.41</span> times
+# Mamba-2 is, even one that takes no time at all, a training step gets no more than <span data-result="bound:.2f">1.90</span> times
 # faster, because the rest stays. Whoever wants more has to work on the rest: convolutions, batch norms, and the copies
 # between their memory layouts. Chapter 14 does both (to come).
 #
-# On the machine that made this page a training step of <span data-result="batch:d">1</span> windows took
-# <span data-result="step_ms:.0f">1748</span> ms and <span data-result="gib:.1f">0.0</span> GiB; inference ran at
-# <span data-result="windows_a_second:.0f">2</span> windows a second. The memory is what each stage keeps for the way
+# On the machine that made this page a training step of <span data-result="batch:d">64</span> windows took
+# <span data-result="step_ms:.0f">144</span> ms and <span data-result="gib:.1f">12.6</span> GiB; inference ran at
+# <span data-result="windows_a_second:.0f">1648</span> windows a second. The memory is what each stage keeps for the way
 # back:
 
 # %%
@@ -780,7 +780,7 @@ print(f"{cpu_ms:.0f} ms a window on {torch.get_num_threads()} CPU threads")
 record(cpu_ms=cpu_ms, cpu_threads=torch.get_num_threads())
 
 # %% [markdown]
-# <span data-result="cpu_ms:.0f">492</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">2</span> threads. A
+# <span data-result="cpu_ms:.0f">119</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. A
 # recording can be read on a laptop.
 #
 # **One more claim to lay aside:** that a network like this handles "24-hour recordings" because state space layers are linear
