@@ -254,8 +254,8 @@ for stage, count in parameters_by_stage(model).items():
     print(f"{stage:8s} {count:12,d}")
 
 # %% [markdown]
-# Two thirds of the parameters sit in the Mamba-2 layers. Remember the total: in chapter 08 (to come) you will meet the same
-# network described with 13.4 million parameters, and find out what that number really counts.
+# Two thirds of the parameters sit in the Mamba-2 layers. Remember the total: in [chapter 08](08_detector.ipynb) you will meet
+# the same network described with 13.4 million parameters, and find out what that number really counts.
 #
 # One window first. The output is a *logit* for each sample, any number from minus to plus infinity; a sigmoid turns it into
 # the probability that this sample lies in a seizure. That is what training would make of it.
