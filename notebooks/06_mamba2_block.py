@@ -369,7 +369,7 @@ for taps in (4, 5):
     print(f"{taps} taps: {note:.1f} ms at 256 Hz, {here:.1f} ms at 16 Hz")
 
 # %% [markdown]
-# <a id="span"></a>
+# <a id="lab-span"></a>
 # The block does not run at 256 Hz. The encoder has halved the rate four times before. What was called 20 milliseconds, a
 # single spike, is a third of a second: nearly a whole wave of a 3 Hz seizure.
 #
@@ -463,7 +463,7 @@ def width_five():
 # notes' program did that: `actual_d_conv = 4 if using_cuda else 5`.
 #
 # ### Two machines, two networks
-# <a id="two-checkpoints"></a>
+# <a id="lab-two-checkpoints"></a>
 #
 # **Guess:** somebody trains on a GPU with that line, and opens the weights on a laptop. What does the laptop say?
 
