@@ -923,6 +923,11 @@ for name, scan in [
 # On the machine that stored this page the loop takes <span data-result="loop_ms:.1f">253.6</span> ms, the matrix
 # <span data-result="matrix_ms:.1f">0.9</span> ms and the chunks <span data-result="chunks_ms:.2f">1.54</span> ms, although the
 # chunks have more operations to do than the loop.
+#
+# If the whole matrix came first, it was on a large GPU. One window does not fill it: ten times the operations cost nothing as long as
+# there is room for them, and what counts is how many programs have to be started. That ends soon. The matrix grows with the
+# square, in memory too: at 15,360 steps the decays of 16 heads alone are 16 · 15,360² numbers, some 15 GB.
+# <!-- given: that many numbers of 4 bytes -->
 
 # %% [markdown]
 # ## Cost against length, measured
@@ -1073,7 +1078,8 @@ for length in (short, 4 * short, 16 * short):
 # No sign of a square: a convolution is linear, too. What it would lose is the state.
 # [Chapter 07](07_bidirectional.ipynb) shows that on a task.
 #
-# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">4.0</span> s. With a GPU
+# (Not counted above is the first call at each length; the longest took <span data-result="first_call_s:.1f">4.0</span> s, with
+# kernels that an earlier run had left on disk; from nothing it is a minute or more. With a GPU
 # the measurement ends at 983,040 steps, for a reason that stands below.)
 
 # %% [markdown]

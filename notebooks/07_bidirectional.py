@@ -335,8 +335,8 @@ for mixing, layer in layers.items():
 # %% [markdown]
 # `sum` saves the map $W$ and nothing else. `shared` has one input projection and one output projection instead of two, and
 # that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">3.4</span> GFLOP against
-# <span data-result="concat_gflop:.1f">7.3</span>. Its time is <span data-result="shared_ms:.2f">0.25</span> ms against
-# <span data-result="concat_ms:.2f">0.35</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
+# <span data-result="concat_gflop:.1f">7.3</span>. Its time is <span data-result="shared_ms:.2f">40.80</span> ms against
+# <span data-result="concat_ms:.2f">58.65</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
 # come) times the fused kernels.)
 #
 # What do the names hide? Two of the three are closer than they look. **Guess:** which $W$ makes `concat` and `sum` the same layer?
@@ -813,9 +813,9 @@ record(
 
 # %% [markdown]
 # What to look for. (Lines at 1 lie on each other.) Far from any cue, the worst of the bidirectional networks over all seeds and both questions is right in
-# <span data-result="cue_far_worst_ssm:.2f">0.53</span> of all cases, the best of the stand-ins in
-# <span data-result="cue_far_best_conv:.2f">0.51</span>: a coin. Reading forward only answers the first question and is a coin at the
-# second (<span data-result="cue_far_forward_next:.2f">0.47</span>).
+# <span data-result="cue_far_worst_ssm:.2f">1.00</span> of all cases, the best of the stand-ins in
+# <span data-result="cue_far_best_conv:.2f">0.50</span>: a coin. Reading forward only answers the first question and is a coin at the
+# second (<span data-result="cue_far_forward_next:.2f">0.49</span>).
 #
 # The stand-ins do not fade out. They are right up to the last step that their kernels reach, as computed, and know nothing at the
 # next one. Depth and width moved that step from 4 to 12, and did nothing else. In the detector, six such layers reach 12 steps,
@@ -964,7 +964,7 @@ record(
 # %% [markdown]
 # The same picture, with one difference: the larger stand-in may stop short of its reach. The reach is the most that it *can* know,
 # not what it learns to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
-# <span data-result="late_best_conv:.2f">0.49</span>.
+# <span data-result="late_best_conv:.2f">0.51</span>.
 #
 # And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">1.000</span>. For what lies within its reach,
 # a convolution is all that one needs. So the lesson is not that the stand-in is a bad layer. It is that it is **another layer**,
@@ -988,7 +988,7 @@ for name in ("concat", "shared", "stand-in"):
 
 # %% [markdown]
 # That is what trained above: on the machine that stored this page, `concat` was computed by
-# <span data-result="backend_of_concat:s">mamba_ssm</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
+# <span data-result="backend_of_concat:s">torch</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
 # PyTorch (`torch`) elsewhere: the same function. `"conv1d"` is another one, so
 # it is in the detector's `config`, the dictionary that builds it again and that goes into a checkpoint:
 

@@ -702,7 +702,8 @@ for name, options in VARIANTS.items():
 # %% [markdown]
 # A state eight times as large costs few parameters and few operations: most of both are in the projections around it. One
 # shared block for both directions (the form is that of Hydra; [chapter 07](07_bidirectional.ipynb) takes it apart) saves more than half of what
-# the layers hold. Whether either finds more seizures is a question for training.
+# the layers hold. On a GPU it need not be the faster one for that: in `mamba_ssm` one fused kernel does convolution, scan and gate of
+# Mamba-2, while the shared block has only its scan from there. Count operations, and then take the time. Whether either finds more seizures is a question for training.
 
 # %% [markdown]
 # ## What a window costs
@@ -745,8 +746,9 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 #
 # On the machine that made this page a training step of <span data-result="batch:d">64</span> windows took
 # <span data-result="step_ms:.0f">144</span> ms and <span data-result="gib:.1f">12.6</span> GiB; inference ran at
-# <span data-result="windows_a_second:.0f">1648</span> windows a second. The memory is what each stage keeps for the way
-# back:
+# <span data-result="windows_a_second:.0f">1648</span> windows a second. And by part, each stage
+# run by itself. (The times add up to the whole. The memory does not: it is the sum of each stage's own peak, and stages do not peak
+# together. It says where to look, no more.)
 
 # %%
 kept = by_part(costs, lambda cost: cost.training_mib or 0)
