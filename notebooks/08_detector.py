@@ -831,11 +831,11 @@ print(f"{(wrong - right).abs().max() / right.std():.1f} standard deviations")
 # %% [markdown]
 # | you see | because | do |
 # |---|---|---|
-# | 13.4 million parameters | the stand-in was counted | look at `config["backend"]`; see [where it comes from](#lab-count) |
+# | 13.4 million parameters | the stand-in was counted | look at `config["backend"]`; see <a href="#lab-count">where it comes from</a> |
 # | the answer changes from call to call | training mode | `model.eval()` |
 # | a size error deep in the decoder, in other programs | a length that is no multiple of 16 | cut windows of 15,360 samples |
 # | missing and unexpected keys | weights of another `config` | build with `SeizureDetector(**config)` from the file |
-# | a trained network no better than one without Mamba | the state was [silenced](#lab-silenced) at the start | initialize before you build, or leave Mamba-2 out of it |
+# | a trained network no better than one without Mamba | the state was <a href="#lab-silenced">silenced</a> at the start | initialize before you build, or leave Mamba-2 out of it |
 # | good scores on one data set, chance on the next | another order of channels | by name, always ([chapter 09](09_recordings.ipynb)) |
 
 # %% [markdown]
