@@ -30,8 +30,8 @@ def test_the_peer_that_is_missing_is_named(no_peer):
     assert "[bench]" in missing_peer()
 
 
+@pytest.mark.bench
 def test_the_peer_computes_the_same():
-    pytest.importorskip("transformers")
     layer._peer(layer._block(16, 32), 64)  # raises where outputs differ
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -169,7 +170,20 @@ def _peak(which, length):
     layer = block if which == "ours" else _peer(block, _OTHERS[0])
     torch.autograd.grad(layer(torch.randn(1, 64, 512)).sum(), list(layer.parameters()))  # loads what is loaded late
     u = torch.randn(1, length, 512, requires_grad=True)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_memory(anew=True)
     layer(u).sum().backward()
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 1e6)
+    print((_peak_memory() - before) / 1e6)
+
+
+def _peak_memory(anew=False):
+    """Peak memory of this process in bytes; on Linux first forgotten if `anew`, so that it is what is in use now.
+
+    There ru_maxrss will not do: a process starts with its parent's (getrusage(2): it survives execve).
+    """
+    if sys.platform != "linux":
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])  # in kB
