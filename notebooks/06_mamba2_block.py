@@ -23,11 +23,11 @@
 # **You will**
 #
 # - find out where the 1,603,792 parameters of one block sit, and why the state space model has hardly any of them;
-# - write its forward pass in ten lines, each with its shape, and compare;
+# - write its forward pass yourself, line by line, each with its shape, and compare;
 # - see what the short convolution spans in milliseconds, and why its width is 2, 3 or 4;
-# - ask for a backend by name, get it or an error, and see that all of them give one answer;
+# - ask for a backend by name, get it or an error, and see how far apart their answers are;
 # - read half an hour of EEG in pieces, and one step at a time, with a state that never grows;
-# - measure what weight decay does to a memory of a minute.
+# - measure what weight decay does to a long memory.
 #
 # **You need** PyTorch, [chapter 00](00_start_here.ipynb) for the recording, and [chapter 05](05_ssm_to_ssd.ipynb) for the
 # scan. No GPU; the cells that need one show what they printed on ours.
@@ -113,7 +113,7 @@ record(scan_share=100 * scan / total, in_proj_rows=block.in_proj.out_features)
 # <span data-result="scan_share:.3f">0.003</span> % of the block. What it does at each step (how long the step lasts, what to
 # write, what to ask for) comes out of `in_proj`, from the input. The rest of this chapter is about how.
 #
-# These are the names and shapes of `mamba_ssm.Mamba2`, so a file of weights fits both. Nothing else would.
+# These are the names and shapes of `mamba_ssm.Mamba2`, so a file of weights fits both.
 
 # %% [markdown]
 # ## Down the block, one line a step
@@ -134,7 +134,7 @@ record(scan_share=100 * scan / total, in_proj_rows=block.in_proj.out_features)
 # | `x` | (960, 16, 64) | what may be remembered |
 # | `B`, `C` | (960, 1, 16) | where in the state it is written, and where it is read |
 # | `dt` | (960, 16) | how long a step lasts, for each head |
-# | `A`, `D` | (16,) | rate of fading, and skip, of each head; the only ones that do not depend on the input |
+# | `A`, `D` | (16,) | rate of fading, and skip, of each head; with `dt_bias`, what the scan has of its own, whatever the input |
 #
 # And the block as a whole. Time runs into the page: every bar stands for the channels of one step.
 
@@ -268,8 +268,8 @@ record(after_percent=100 * share[last + 160 : last + 240].median())
 # %% [markdown]
 # In quiet EEG the memory adds <span data-result="before_percent:.0f">2</span> % to what skips it, in the seizure up to
 # <span data-result="most:.1f">5.8</span> times as much as the skip. The seizure is several times as large as what came
-# before, and `x`, `B` and `C` are all made of the input: what is remembered is a product of three. And it lasts: ten
-# seconds after the seizure it is still <span data-result="after_percent:.0f">4</span> %.
+# before, and `x`, `B` and `C` are all made of the input: what is remembered is a product of three. Ten seconds after it the share
+# is <span data-result="after_percent:.0f">4</span> %: in part memory of the seizure, in part perhaps what the EEG does then.
 #
 # Keep the small number in mind, too. In chapter 08 you will meet a fault that makes it far smaller.
 
@@ -345,8 +345,8 @@ record(shortest_s=resting.min(), longest_s=resting.max(), spread=spread)
 
 # %% [markdown]
 # The dots are what was drawn, from <span data-result="shortest_s:.2f">0.06</span> s to
-# <span data-result="longest_s:.1f">19.7</span> s. The bars are what the input makes of it, with nothing learned yet: from its
-# shortest to its longest, a typical head moves by a factor of <span data-result="spread:.0f">11</span>. Training decides what
+# <span data-result="longest_s:.1f">19.7</span> s. The bars are what the input makes of it, with nothing learned yet: from one end
+# of its bar to the other, a typical head moves by a factor of <span data-result="spread:.0f">11</span>. Training decides what
 # for.
 #
 # All of this hangs on the start. Some frameworks draw the weights of every convolution and every linear map anew after a
@@ -357,7 +357,7 @@ record(shortest_s=resting.min(), longest_s=resting.max(), spread=spread)
 # ## The convolution
 #
 # Why a convolution, in front of a scan that can remember everything? Because a scan writes one step at a time. Four taps
-# let it see a slope before it decides what to keep. (It is cheap: 5,280 parameters, of which 1,056 are biases.)
+# let it see a slope before it decides what to write, and where. (How *long* the step lasts, `dt`, goes past the convolution. It is cheap: 5,280 parameters, of which 1,056 are biases.)
 #
 # The field notes of the detector give its window: `d_conv = 5  # ~19.5ms temporal window at 256Hz`, and `15.6ms` for 4 taps.
 #
@@ -416,8 +416,8 @@ explore(draw, alt=describe, width=("width, d_conv", [2, 3, 4, 5, 7]))
 # %% [markdown]
 # ### Any width, or three of them
 #
-# As a sum over taps the convolution is a line. Here is the block's own, at widths that are asked for in the notes and in
-# papers, against that line:
+# As a sum over taps the convolution is a single line of code. Here is the block's own, at widths that are asked for in the notes
+# and in papers, against that sum:
 
 
 # %%
@@ -488,7 +488,8 @@ with expect_error(RuntimeError, match="size mismatch for conv1d.weight"):
 # ## Gate and norm
 #
 # `z` comes straight from the input, past convolution and scan. SiLU makes a gate of it: near 0 where a channel of `z` is
-# very negative, near `z` itself where it is large. A step can thereby silence what it has just read.
+# very negative, near `z` itself where it is large. A step can thereby silence
+# channels of what it has just read.
 #
 # **Guess:** halve the gate of every channel at once. What happens to the output of the block? And what if the
 # norm stood before the gate?
@@ -530,7 +531,7 @@ record(norm_power=power)
 #
 # What computes a block is its *backend*. There are two. `torch` is what you have just walked through: it runs everywhere,
 # in any precision. `mamba_ssm` hands the whole middle of the block to that package's fused kernel: faster on a GPU, and
-# particular. `auto`, the default, takes the kernel wherever it can compute this input exactly as asked, and torch
+# particular. `auto`, the default, takes the kernel wherever it can compute this input, width and all, and torch
 # elsewhere. It never goes from one to the other without your being able to ask:
 
 # %%
@@ -539,8 +540,8 @@ print("this machine, float32:", auto.backend_for(u))
 print("this machine, float64:", auto.backend_for(u.double()))
 
 # %% [markdown]
-# A backend that you ask for *by name* is that backend or an error. **Guess:** which one is missing here, on whatever machine
-# you are?
+# A backend that you ask for *by name* is that backend or an error. **Guess:** of all that the kernel needs, what is
+# missing in the next cell? (It depends on your machine.)
 
 # %%
 named = Mamba2(512, d_state=16, backend="mamba_ssm").to(device).double()
@@ -566,7 +567,7 @@ rows = measure_parity([16], LENGTHS, batch=1, device="cpu")
 print(parity_table(rows))
 
 # %% [markdown]
-# An error of $10^{-6}$ is float32, one of $10^{-2}$ is bfloat16; both are what their number of digits allows. **Guess:** the
+# An error of some $10^{-6}$ is float32, one of some $10^{-2}$ is bfloat16; both are what their number of digits allows. **Guess:** the
 # kernel, in float32, on a GPU. Where between the two will it land?
 
 
@@ -587,12 +588,15 @@ def backends_agree():
 # up to <span data-result="mamba_ssm_gradient:.0e">3e-03</span>, where torch's are off by
 # <span data-result="torch_output:.0e">2e-06</span> and <span data-result="torch_gradient:.0e">4e-06</span>. That is not a
 # mistake in the kernel: its products take *TF32*, with 10 bits of fraction. In bfloat16, which has 7, the two
-# backends are alike. For every state size, one answer.
+# backends are alike, for every state size. (The worst gradient there is that of `dt_bias` for a sequence of one step, where its
+# terms nearly cancel: for both.) So it is one function, and two roundings of it. Want all the digits of float32? Ask for
+# `backend="torch"` by name.
 #
 # ### A file of weights fits both
 #
 # Same names, same shapes, and even the same numbers from the same seed, because random numbers are drawn in the same
-# order. `strict=True` means that nothing may be missing and nothing left over.
+# order. (`Mamba` is the block of Mamba-1, which chapter 01 runs. On a GPU `auto` takes the kernel, so the outputs below come from one
+# kernel and two sets of arguments: it is names, layout and call that are compared. The digits were compared above.) `strict=True` means that nothing may be missing and nothing left over.
 
 
 # %%
@@ -661,7 +665,7 @@ def what_the_kernel_buys():
 # %% [markdown]
 # <span data-result="torch_ms:.1f">24.4</span> ms and <span data-result="torch_gib:.1f">3.4</span> GiB in torch,
 # <span data-result="mamba_ssm_ms:.1f">7.0</span> ms and <span data-result="mamba_ssm_gib:.1f">2.0</span> GiB with the kernel.
-# So take it where it is to be had; and know that where it is not, you lose time and not the answer.
+# So take it where it is to be had; and know that where it is not, you lose time, and gain digits.
 
 # %% [markdown]
 # ## Step by step
@@ -752,7 +756,7 @@ plt.show()
 # three steps: the first output is off by <span data-result="lost_first:.0f">51</span> %. From the fourth step on only the
 # scan's state is missing, and the output is off by <span data-result="lost_fourth:.1f">1.9</span> %, after 10 seconds by
 # <span data-result="lost_10s:.1f">0.7</span> %, at the end of the minute by <span data-result="lost_60s:.2f">0.06</span> %: each
-# head catches up within its own time constant. (One untrained block, in which little comes from the state at most steps. This says
+# head forgets the cut as it forgets everything, with its own time constant. (One untrained block, in which little comes from the state at most steps. This says
 # how the loss is spread over a window, and nothing about detection.)
 #
 # The kernel cannot do this: its fused function starts the convolution from zeros. So pieces with a state are computed in
@@ -825,7 +829,9 @@ print(f"AdamW, decay on all: {after_200_steps(True):.6f}, the rule {rule:.6f}")
 print(f"AdamW, marks respected: {after_200_steps(False):.6f}")
 
 # %% [markdown]
-# So a quarter of `A_log` and of `dt_bias` goes, and both stand in an exponent. **Guess:** what does a quarter less make of
+# So a quarter of `A_log` and of `dt_bias` goes. For a slow head `dt_bias` is far below zero, where softplus is nearly an
+# exponential: a step of 0.001 is a `dt_bias` of −6.9, three quarters of that are −5.2, and that is a step of 0.006. <!-- given: softplus of these --> (`A_log` is in an
+# exponent, too, and shrinking it pulls the other way, by less.) **Guess:** what does a quarter less make of
 # a memory of 20 seconds?
 
 
@@ -853,8 +859,8 @@ print(f"longest memory: {now.max():.1f} s, then {then.max():.1f} s")
 record(now_longest=now.max(), then_longest=then.max())
 
 # %% [markdown]
-# From <span data-result="now_longest:.1f">19.7</span> s to <span data-result="then_longest:.1f">4.6</span> s. The short memories
-# hardly move, the long ones go: in a layer whose reason to be there is the whole minute. This is the pull alone. A
+# From <span data-result="now_longest:.1f">19.7</span> s to <span data-result="then_longest:.1f">4.6</span> s. The shortest memories
+# hardly move, the longest go: in a layer whose reason to be there is the whole minute. This is the pull alone. A
 # gradient can hold against it, and whether it does depends on the task; but it has to work against the optimizer
 # at every step. `parameter_groups` of this workbook respects the marks, and `decay_all=True` is there for
 # comparison.
@@ -925,7 +931,8 @@ solution("06.3")
 
 # %% [markdown]
 # **06.4** Write `time_constant(A_log, dt_bias, rate)`: the time constant of a head without input, in seconds, from the two
-# parameters that are stored. Then try it on what weight decay leaves of them: `left * A_log`, `left * dt_bias`.
+# parameters that are stored. Both are plain numbers, so use
+# `math`. Then try it on one head of the block, `block.A_log[head].item()`, and on what weight decay leaves: `left` times that.
 
 
 # %%
@@ -938,19 +945,21 @@ check("06.4", time_constant)
 solution("06.4")
 
 # %% [markdown]
-# **In a terminal**, run `workbook count`. How many of the detector's parameters are in its twelve blocks, and how many of
-# these are rates, step lengths and skips?
+# **In a terminal**, run `workbook count`. It shows six layers, each with two blocks and the map and norm that join them. How many of
+# the detector's parameters are in its twelve blocks (multiply what you counted above), and how many of these are rates, step
+# lengths and skips?
 #
 # ## Recap
 #
 # What you may say now:
 #
-# - A block is a linear map, a short convolution, a scan, a gate, a norm and a linear map. All but a few dozen of its
-#   parameters sit in the two maps; what the scan does at each step is computed from the input.
+# - A block is a linear map, a short convolution, a scan, a gate, a norm and a linear map. Nearly all of its parameters sit in the two
+#   maps, and 48 in the scan; what the scan does at each step is computed from the input.
 # - At 16 steps a second a convolution of width 4 spans a quarter of a second. Its width is 2, 3 or 4 for the kernel, anything for torch, and
 #   one number for both, or weights do not move.
 # - The norm comes after the gate, so the gate sets proportions, not loudness.
-# - A backend asked for by name is that backend or an error; both give one answer, to within the digits of their format.
+# - A backend asked for by name is that backend or an error; both compute one function, to within the digits of
+#   their format: the kernel's float32 is TF32.
 # - The state is of one size for ever. With it, pieces equal the whole; without it, each window starts without a past.
 # - `A_log`, `dt_bias` and `D` are not weights to be shrunk. Decay takes the longest memories first.
 #

@@ -65,7 +65,7 @@ device
 #
 # Two moments of the recording of chapter 00, a routine EEG of a child with absence epilepsy
 # ([eeghdf 0.2.4](https://pypi.org/project/eeghdf/0.2.4/), Christopher Lee-Messer, BSD-3-Clause). In both, large waves begin
-# at 0. One is a seizure. The other is a discharge: waves of the same kind, too short for a seizure.
+# at 0. One is a seizure. The other is a discharge: waves of the same kind, too short to be called one.
 #
 # **Guess** from the first half second which is which. Then move the control, and note when you are sure.
 
@@ -119,7 +119,7 @@ explore(
 
 # %% [markdown]
 # A is the discharge: it is over after little more than a second. B was marked as a seizure. A detector has to label *each*
-# sample, the first one too, and at the first one the two are alike. What decides comes later.
+# sample, the first one too, when all that there is to see is that something begins. What decides comes later.
 #
 # A causal block is where you were at 0.5 s. Here is one, and an input:
 
@@ -385,7 +385,7 @@ print("forward + backward:", twice.diagonal().numpy().round(2))
 # %% [markdown]
 # With the same `dt`, B and C in both directions, the diagonal is exactly doubled. With different ones it is the sum of two numbers
 # that mean the same. Hydra gives the present to one term alone: it *shifts* each direction's output by one step, so that
-# step $t$ reads the state of the step before it and the state of the step after it, and adds a diagonal of its own, which
+# step $t$ takes what the forward SSD gave one step before and the backward SSD one step after, and adds a diagonal of its own, which
 # depends on the input:
 #
 # $$y_t = f_{t-1} + b_{t+1} + (D + W_D x_t)\, x_t$$
@@ -419,13 +419,15 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The matrix on the right is called *quasiseparable*: one triangle from a forward state, one from a backward state, and a
+# (Each panel has its own scale: compare shades within one.) The matrix on the right is called *quasiseparable*: one triangle from a forward state, one from a backward state, and a
 # diagonal that is free. `Hydra` computes it without ever writing it down, with both directions in one call of the SSD: the
 # flipped sequence is another half of the batch.
 #
 # ### Who hears an impulse?
 #
-# Take one input step and ask which outputs hear it, in each of the layers, and in a fourth that you will meet in a moment.
+# Take one input step and ask which outputs hear it, in each of the layers, and in one more that you will meet in a moment.
+# (The layers hold a convolution each, which makes the steps next to the input step loud, and add the input itself. What the SSD
+# adds is the faint rest, far away.)
 # **Guess** what the curve of the fourth looks like.
 
 # %% tags=["hide-input"]
@@ -523,8 +525,8 @@ record(stand_in_steps=steps, stand_in_ms=milliseconds_seen)
 # %% [markdown]
 # An output of the stand-in sees <span data-result="stand_in_ms:.0f">312</span> ms. One wave of 3 Hz is longer.
 #
-# Everything that a quick test looks at is fine. The shape is right. The loss falls. It is fast. Gradients flow. On a
-# small model even the number of parameters raises no eyebrow. That is the trap, and it needs a test that a memory passes and a
+# Everything that a quick test looks at is fine. The shape is right. The loss falls. It is fast. Gradients flow. The number
+# of parameters is smaller, if anybody looks. That is the trap, and it needs a test that a memory passes and a
 # window does not.
 
 # %% [markdown]
@@ -646,7 +648,7 @@ for name in NETWORKS:
 
 # %% [markdown]
 # Every network gets the same windows in the same order. The loss is $\log(1 + e^{-y \cdot \text{logit}})$ with $y$ 1 or −1. Where
-# no cue has come yet $y$ is 0: there the loss is a constant, and nothing is learned. (So not even a perfect network reaches 0.)
+# no cue has come yet $y$ is 0: there the loss is a constant, and nothing is learned. (So not even a perfect network reaches 0: the floor is the share of these steps times $\log 2$.)
 
 # %% nbmake={"mock": {"EXAM": 16, "SEEDS": [0], "STEPS": 3}}
 STEPS = 200
@@ -812,25 +814,27 @@ record(
 )
 
 # %% [markdown]
-# What to look for. (Lines at 1 lie on each other.) Far from any cue, the worst of the bidirectional networks over all seeds and both questions is right in
+# What to look for. (Lines at 1 lie on each other.) Far from any cue, the worst of the bidirectional networks (over all seeds, of which there is one without a GPU) and both questions is right in
 # <span data-result="cue_far_worst_ssm:.2f">1.00</span> of all cases, the best of the stand-ins in
 # <span data-result="cue_far_best_conv:.2f">0.50</span>: a coin. Reading forward only answers the first question and is a coin at the
 # second (<span data-result="cue_far_forward_next:.2f">0.49</span>).
 #
-# The stand-ins do not fade out. They are right up to the last step that their kernels reach, as computed, and know nothing at the
-# next one. Depth and width moved that step from 4 to 12, and did nothing else. In the detector, six such layers reach 12 steps,
-# that is three quarters of a second; the window has sixty.
+# The stand-ins do not fade out. They are right, or nearly, up to the last step that their kernels reach, as computed, and know
+# nothing beyond it. Depth moved that step from 4 to 12; width moved nothing. In the detector, six such layers reach 12 steps to
+# either side, that is three quarters of a second before and after; the window has sixty seconds. (At distance 0, the cue itself
+# counts as its own last *and* next cue, so there the network that reads forward is right, too.)
 #
 # Look back at the losses printed above. If you had trained the larger stand-in alone, would its loss have told you? A loss that
-# falls and stops at a middling value is what training on hard data looks like.
+# falls and stops at a middling value is what training on hard data looks like: nobody tells you the floor.
 
 # %% [markdown]
 # ## The same with waves
 #
 # Cues are abstract. Here is something closer to an EEG. **All of it is synthetic**: noise, waves of 3 Hz that last for seconds, and
 # in half of the windows half a second of 20 Hz right before them. Waves that began like that are called a seizure here, from the
-# first sample to the last; waves without it are not. (Real seizures often begin with low, fast activity. Nothing more is meant
-# by it.) In the middle of the waves both kinds look the same.
+# first sample to the last; waves without it are not. (Real seizures often begin with fast activity. It is low then;
+# here it is drawn large. Nothing more is meant by it.) One step is four samples at 64 Hz, so there are 16 steps a second, and each has two
+# labels: is it in a seizure, is it in a spike. In the middle of the waves both kinds look the same.
 #
 # A second task on the same windows asks only what is there: does this step hold a *spike*?
 
@@ -962,8 +966,9 @@ record(
 )
 
 # %% [markdown]
-# The same picture, with one difference: the larger stand-in may stop short of its reach. The reach is the most that it *can* know,
-# not what it learns to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
+# The same picture, with two differences. The network that reads forward only is as good as the others: what decides lies in the
+# past this time. So this task asks for memory, and not for the future. And the stand-ins stop short of their reach: it is the most that they
+# *can* know, not what they learn to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
 # <span data-result="late_best_conv:.2f">0.51</span>.
 #
 # And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">1.000</span>. For what lies within its reach,
@@ -987,7 +992,7 @@ for name in ("concat", "shared", "stand-in"):
     )
 
 # %% [markdown]
-# That is what trained above: on the machine that stored this page, `concat` was computed by
+# Networks built like this were trained above: on the machine that stored this page, `concat` was computed by
 # <span data-result="backend_of_concat:s">torch</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
 # PyTorch (`torch`) elsewhere: the same function. `"conv1d"` is another one, so
 # it is in the detector's `config`, the dictionary that builds it again and that goes into a checkpoint:
@@ -1036,7 +1041,7 @@ with (
 # | answers that belong to the mirrored time | the second flip is missing | flip back before joining |
 # | half of the expected parameters | both directions hold the *same* block: `self.backward = self.forward` | two blocks, or one that is meant to be shared |
 # | NaN under float16, with `sum` | without a norm behind it, a sum doubles what goes on, layer by layer; [reported for Vim](https://github.com/hustvl/Vim/pull/90) | divide the sum by 2, as there; here a LayerNorm follows every sum |
-# | the last seconds of a padded window are odd | the padding is what the backward direction reads *first* | cut windows that are full; the next cell shows it |
+# | a padded window has other answers than its signal alone | the padding is what the backward direction reads *first* | cut windows that are full; the next cell shows it |
 # | a fast import, fast training, fewer parameters than the paper says | the stand-in | `backend_for`, and count what runs |
 
 # %%
@@ -1087,7 +1092,7 @@ solution("07.2")
 # %% [markdown]
 # **07.3** Write `reader_of(influence)`: from an influence matrix (a NumPy array of sizes, zero or more; row $i$ for output $i$), say
 # which layer it is: `"forward"`, `"backward"`, `"both"`, or `"convolution"`, which reads a few steps on either side. Only an exact
-# zero means that nothing is read.
+# zero means that nothing is read. (`import numpy as np` first.)
 
 
 # %%
@@ -1117,8 +1122,8 @@ solution("07.4")
 # ## Recap
 #
 # - A causal layer does not know what follows. Flip, run, flip makes a backward one of it; it needs the whole window.
-# - `concat` joins by a learned map, `sum` adds and counts the present twice, `shared` does both directions in one block at less than
-#   half the cost.
+# - `concat` joins by a learned map, `sum` adds and counts the present twice, `shared` does both directions in one block with less than
+#   half the operations of `concat`.
 # - The influence matrix tells what a layer reads: a triangle, the whole square, or a band.
 # - The stand-in has the right shapes and no memory. It knows two steps a layer, never more, at any size.
 # - On a local task it is as good as any. So a score does not tell it from a Mamba; a record does.

@@ -27,7 +27,9 @@
 # - silence the state space layers with a common line of initialization code, and measure the silence;
 # - know what a window costs, and which part is worth making faster.
 #
-# **You need** PyTorch, and to have met Mamba-2 by name ([chapter 00](00_start_here.ipynb) is enough). Nothing is
+# **You need** PyTorch, and [chapter 00](00_start_here.ipynb). One section (*One line that silences the state*) looks inside a Mamba-2
+# block, and assumes [chapter 06](06_mamba2_block.ipynb). The detector follows one that was published with the code behind this
+# book's [field notes](../book/field_notes.md), four texts by its authors, A to D; *the reference* below means that network. Nothing is
 # trained here: all of it can be known before the first step of training. A GPU makes the numbers of the last sections
 # interesting; on a CPU the same cells run with one window at a time.
 
@@ -231,7 +233,7 @@ plt.show()
 # %% [markdown]
 # The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f">69</span> percent of the parameters, take
 # <span data-result="mamba_operations:.0f">54</span> percent of the operations, and
-# <span data-result="mamba_time:.0f">47</span> percent of the training time on this machine. Much of the rest goes to stages with few
+# <span data-result="mamba_time:.0f">47</span> percent of the training time on this machine. What the counts do not show are stages with few
 # parameters and long signals: at 256 Hz, 64 channels of a window are a million numbers, and batch norm and ReLU each read
 # and write all of them without a single operation that was counted.
 #
@@ -257,7 +259,7 @@ for chunk_size in (32, 256):
 #
 # The program behind the notes tries to import mamba_ssm, and where that fails it builds a *stand-in*: a small
 # convolution in the place of each Mamba-2. Shapes fit, training runs, and nothing stops. ([Chapter
-# 07](07_bidirectional.ipynb#lab-stand-in) shows what it cannot learn.) Here it can be had by name only, and it warns:
+# 07](07_bidirectional.ipynb#lab-stand-in) shows what it cannot learn.) Here it comes only when asked for, by `backend="conv1d"` or by the variable that the warning names, and it warns:
 
 # %%
 import warnings
@@ -513,9 +515,10 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The skip has the wave, peak by peak. The map at the bottom has a few stairs: it can say that something happened, and about
+# The skip has the wave's rhythm, its troughs cut off by ReLU. The map at the bottom has a few stairs: it can say that something happened, and about
 # when. In the output, what belongs to 20 Hz is <span data-result="skips_over_none:.0f">10</span> times smaller once the skips
-# are zeros. (It is jagged because the decoder's weights are random, too.) What is fast travels along the top of the drawing; what is slow or far away has to go through the bottom.
+# are zeros. (It is jagged because the decoder's weights are random, too. And take the factor with care: its
+# batch norms had their statistics from a network with skips.) What is fast travels along the top of the drawing; what is slow or far away has to go through the bottom.
 
 # %% [markdown]
 # ## A head of two maps that is one
@@ -641,10 +644,12 @@ plt.show()
 
 # %% [markdown]
 # The state was the smaller part from the start: <span data-result="state_before:.1e">4.8e-02</span> of the skip in the (geometric) mean,
-# which is usual at initialization. Afterwards it is <span data-result="fainter:.0f">452</span> times fainter still. The reason is a word,
-# *fan-out*. Kaiming divides by the number of outputs that an input feeds, and takes all 1,056 channels for it; but this
-# convolution is depthwise, and an input feeds one. So x, B and C each come out many times too small. The skip has one of the
-# three in it, the state has the product of all three: beside the skip it loses twice.
+# which is usual at initialization. Afterwards it is <span data-result="fainter:.0f">452</span> times fainter still. Most of the reason is a word,
+# *fan-out*. Kaiming draws with a standard deviation of $\sqrt{2 / (\text{fan-out} \cdot \text{width})}$ and takes all 1,056 channels
+# (1,024 of x, 16 of B, 16 of C) for the fan-out; but this convolution is depthwise, and an input feeds one. So its weights come out at
+# 0.022 where its own initialization, uniform between −0.5 and 0.5, has 0.29: x, B and C are each some 13 times too small.
+# The skip has one of the three in it, the state the product of all three: beside the skip it loses that factor twice. (The linear maps
+# and the biases, drawn anew too, do the rest.) <!-- given: the two formulas for a width of 4 -->
 #
 # The block then starts as a gated feed-forward network without memory. Does training notice? The gradient that reaches the
 # parameters of the state says how loudly:
@@ -669,7 +674,7 @@ record(gradient_fainter=heard / unheard)
 # %% [markdown]
 # The skip hears the labels <span data-result="gradient_fainter:.0f">578</span> times more loudly, relative to the state, than it
 # did with the sound initialization. Training may bring the state back in time; nobody who started so has measured how long it
-# takes. `SeizureDetector` keeps the authors' initialization, and this fault can be had by name only.
+# takes. `SeizureDetector` keeps the authors' initialization; `reinitialize_globally` is there to study the other.
 
 # %% [markdown]
 # ## Other sizes
@@ -702,7 +707,7 @@ for name, options in VARIANTS.items():
 # %% [markdown]
 # A state eight times as large costs few parameters and few operations: most of both are in the projections around it. One
 # shared block for both directions (the form is that of Hydra; [chapter 07](07_bidirectional.ipynb) takes it apart) saves more than half of what
-# the layers hold. On a GPU it need not be the faster one for that: in `mamba_ssm` one fused kernel does convolution, scan and gate of
+# the layers hold. And yet, on the H100 that made this page, it took half as long again: in `mamba_ssm` one fused kernel does convolution, scan and gate of
 # Mamba-2, while the shared block has only its scan from there. Count operations, and then take the time. Whether either finds more seizures is a question for training.
 
 # %% [markdown]
@@ -747,7 +752,7 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 # On the machine that made this page a training step of <span data-result="batch:d">64</span> windows took
 # <span data-result="step_ms:.0f">144</span> ms and <span data-result="gib:.1f">12.6</span> GiB; inference ran at
 # <span data-result="windows_a_second:.0f">1648</span> windows a second. And by part, each stage
-# run by itself. (The times add up to the whole. The memory does not: it is the sum of each stage's own peak, and stages do not peak
+# run by itself. (The times nearly add up to the whole. The memory does not: it is the sum of each stage's own peak, and stages do not peak
 # together. It says where to look, no more.)
 
 # %%
@@ -761,7 +766,8 @@ for part in PARTS:
     )
 
 # %% [markdown]
-# (Without a GPU the memory is not measured, and shows as 0. The parts run alone here, so their sum is not quite the whole.)
+# (Without a GPU the memory is not measured, and shows as 0.) So the plan of 4 GB was a third of what it takes, in 16-bit
+# arithmetic.
 #
 # And without any GPU? One window, the fused copy, on the processor of the same machine:
 
@@ -782,8 +788,8 @@ print(f"{cpu_ms:.0f} ms a window on {torch.get_num_threads()} CPU threads")
 record(cpu_ms=cpu_ms, cpu_threads=torch.get_num_threads())
 
 # %% [markdown]
-# <span data-result="cpu_ms:.0f">119</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. A
-# recording can be read on a laptop.
+# <span data-result="cpu_ms:.0f">119</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. With two
+# threads it is some four times as long ([chapter 00](00_start_here.ipynb) measured that), and still a small part of the minute.
 #
 # **One more claim to lay aside:** that a network like this handles "24-hour recordings" because state space layers are linear
 # in the length. Each window of 60 seconds is read alone. An hour is 60 windows (or 360, at one every 10 s), a day 24 times
@@ -835,7 +841,7 @@ print(f"{(wrong - right).abs().max() / right.std():.1f} standard deviations")
 # | the answer changes from call to call | training mode | `model.eval()` |
 # | a size error deep in the decoder, in other programs | a length that is no multiple of 16 | cut windows of 15,360 samples |
 # | missing and unexpected keys | weights of another `config` | build with `SeizureDetector(**config)` from the file |
-# | a trained network no better than one without Mamba | the state was <a href="#lab-silenced">silenced</a> at the start | initialize before you build, or leave Mamba-2 out of it |
+# | a trained network no better than one without Mamba | the state was <a href="#lab-silenced">silenced</a> at the start | draw the convolutions outside of Mamba-2 anew if you must, and leave its blocks alone |
 # | good scores on one data set, chance on the next | another order of channels | by name, always ([chapter 09](09_recordings.ipynb)) |
 
 # %% [markdown]
@@ -909,10 +915,10 @@ solution("08.4")
 #   logits come out.
 # - 32,606,439 parameters. 13,397,799 of a stand-in are another network; count what runs.
 # - Parameters, operations and time are three counts, and each puts another weight on each part.
-# - A step has seen half a second after the encoder, less than two after ResCNN, and everything after one Mamba layer. What
-#   is faster than 8 Hz goes through the skips.
+# - A step has seen half a second after the encoder, less than two after ResCNN, and the whole stretch after one Mamba layer. What
+#   is faster than 8 Hz has its straight way through the skips; through the bottom only as a code that training would have to find.
 # - Two linear maps in a row are one.
-# - Global re-initialization leaves A, dt and D as they are and silences the state all the same.
+# - Global re-initialization leaves `A_log`, `dt_bias` and `D` as they are and silences the state all the same.
 # - The time without a part bounds what any kernel for that part can win.
 #
 # ## What next
