@@ -177,7 +177,8 @@ for onset, end in marked:
     print(f"onset at {onset:6.1f} s: {before:.2f}, at its end {after:.2f}")
 
 # %% [markdown]
-# Each seizure lifts it by a little, and when the next one comes, half a minute or more later, part of that is still there. Such a
+# Each seizure lifts it by a little. After the second it sinks, but a minute later a part is left. (Between the first two it hardly
+# sinks: there the EEG itself is larger than before.) Such a
 # state does not say *when* something was, only *that there was something* within the last minute or so.
 #
 # No single number does all of it. So a state space layer has many, with different decays; how many, you will see below.
@@ -252,6 +253,8 @@ plt.show()
 #
 # $$h_t = e^{\Delta_t A}\, h_{t-1} + \Delta_t\, B_t\, x_t, \qquad y_t = C_t\, h_t$$
 #
+# It is the rule from above with $a = e^{\Delta_t A}$ and $b = \Delta_t B_t$: in `keep`, $A$ was $-1/\tau$ and $\Delta$ one step of 1/16 s.
+#
 # $A$ is a fixed negative rate. $\Delta_t$, in code `dt`, is the length of the step, and it is computed from the input. Think
 # of a clock that the input can slow down or speed up:
 #
@@ -307,7 +310,7 @@ with style():
 plt.show()
 
 # %% [markdown]
-# It took the two inputs at the long steps, and held each of them. No fixed decay can do that. Is it still a convolution?
+# It took the two inputs at the long steps, and held each of them, losing less than a third in seventeen steps. No fixed decay can do that. Is it still a convolution?
 # Then an impulse would get the same answer wherever it comes. Try one at step 3, and one at step 10:
 
 
@@ -431,7 +434,8 @@ agrees("recurrence", recurrence(*inputs), ssd_recurrence(*inputs))
 # %% [markdown]
 # ### How long a new Mamba-2 remembers
 #
-# Before training, each head draws its rate from 1 to 16 and its `dt` from `0.001` to `0.1`. The time constant of a head is
+# Before training, each head draws its rate from 1 to 16 and its `dt` from `0.001` to `0.1`. (The block stores them as `A_log`, a
+# logarithm, and `dt_bias`, before a softplus, which keeps `dt` positive. `Mamba2(512)` works on twice the width, 16 heads of 64.) The time constant of a head is
 # $1 / (\Delta |A|)$ steps. The detector has six layers with two Mamba-2 each. **Guess:** from which time constant to which do
 # their heads reach, at 16 steps a second?
 
@@ -485,7 +489,7 @@ print(f"{(remains > 0.01).sum()} of 192 heads keep 1 % or more")
 print(f"the one that forgets least keeps {remains.max():.0%}")
 
 # %% [markdown]
-# Few heads, but some: from the first layer on, the end of a window can know of its beginning. A new window starts from an
+# Few heads, but some, in some of the layers: so the end of a window can know of its beginning. A new window starts from an
 # empty state: nothing goes over from one to the next.
 
 # %% [markdown]
@@ -600,8 +604,9 @@ agrees("a thin product", read @ write.T, blocks[3, :, 1])
 # (Separate decays for the four numbers would leave the rank as it is; they would break `C @ B.T` on the diagonal. Something that
 # bends each entry by itself, as the softmax of attention does, breaks the rank.)
 #
-# All blocks below the diagonal are made of such factors, and each factor serves a whole row or column of blocks. That gives an
-# algorithm of four steps. Cut everything into chunks first:
+# All blocks below the diagonal are made of such factors. Here `read` also holds the decay of the chunk in between, one number. Let the
+# state carry that, and cut at the reader's own chunk: then one factor serves a whole row of blocks, and one a whole column. That
+# gives an algorithm of four steps. Cut everything into chunks first:
 
 # %%
 Q = 12  # steps in a chunk
@@ -610,7 +615,8 @@ total = torch.cumsum(dts * A, dim=1)  # (chunks, Q), from each chunk's start
 print(tuple(xs.shape), tuple(dts.shape), tuple(Bs.shape))
 
 # %% [markdown]
-# `total` is the logarithm of the decay since the chunk's first step, that step included.
+# `total` is the logarithm of the decay since the chunk's first step, that step included. In the pictures of the four steps, a lying bar
+# is the factor of the steps that wrote, a standing bar that of the steps that read, and a disc the state between two chunks.
 #
 # ### Step 1: the chunk itself
 
@@ -816,12 +822,13 @@ plt.show()
 # of 512.
 #
 # `chunk_operations` says where to look. Of its two terms, the squares of step 1 grow with the chunk, and the states of steps 2 and 4
-# do not; the two are equal at a chunk of about twice `d_state`. That is 32 steps for a `d_state` of 16, and for 128, the default
+# do not; the two are equal at a chunk of about twice `d_state`. Below that, smaller chunks save few operations more, while the
+# turns of step 3, which are no operations to speak of, double each time. That is 32 steps for a `d_state` of 16, and for 128, the default
 # of Mamba-2, about 256: its default chunk.
 #
 # ### Lengths that do not divide
 #
-# 960 is no multiple of 256 or 512, and it worked. Think of `dt` as a clock again: a step of `dt = 0` fades nothing and writes
+# 960 is no multiple of 128, 256 or 512, and it worked. Think of `dt` as a clock again: a step of `dt = 0` fades nothing and writes
 # nothing. So the last chunk is filled up with such steps, and what they put out is thrown away.
 
 # %%
@@ -901,7 +908,8 @@ def the_official_kernel():
 
 
 # %% [markdown]
-# The same map on every rung. What differs is the time. One window, forward only:
+# The same map on every rung. What differs is the time. One window (not 32, as above), chunks of 64, forward
+# only:
 
 # %% nbmake={"mock": {"TURNS": 1}}
 TURNS = 5
@@ -924,7 +932,7 @@ for name, scan in [
 # <span data-result="matrix_ms:.1f">0.9</span> ms and the chunks <span data-result="chunks_ms:.2f">1.54</span> ms, although the
 # chunks have more operations to do than the loop.
 #
-# If the whole matrix came first, it was on a large GPU. One window does not fill it: ten times the operations cost nothing as long as
+# On a large GPU the whole matrix comes first. One window does not fill it: ten times the operations cost nothing as long as
 # there is room for them, and what counts is how many programs have to be started. That ends soon. The matrix grows with the
 # square, in memory too: at 15,360 steps the decays of 16 heads alone are 16 · 15,360² numbers, some 15 GB.
 # <!-- given: that many numbers of 4 bytes -->
@@ -938,8 +946,8 @@ for name, scan in [
 #
 # `measure_length` times whole layers, forward and backward: one layer of a Transformer (attention without a mask and a
 # feedforward part of four times the width, as PyTorch has it) and one bidirectional layer of the detector (two Mamba-2, one
-# reading backward, joined). The number of steps in a batch stays the same, 64 windows of 960 where there is a GPU: short
-# sequences come many at a time, long ones alone. So linear cost is a *flat* line. (Without a GPU the layers are narrow and
+# reading backward, joined). The number of steps in a batch stays the same, 64 windows of 960 where there is a GPU (in 16-bit
+# arithmetic there, as in training): short sequences come many at a time, long ones alone, and the longest are more than that. So linear cost is a *flat* line. (Without a GPU the layers are narrow and
 # the sequences short, or you would wait.)
 #
 # **Guess:** at which length does Mamba-2 begin to win? And at 960?
@@ -1011,7 +1019,7 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The claim is true, and the conclusion is not. Flat against rising: the cost of Mamba-2 is linear. The two meet at
+# The claim is true, and the conclusion is not. Nearly flat against rising: the cost of Mamba-2 is linear. The two meet at
 # <span data-result="crossover">about 5,481</span> steps, and at <span data-result="longest_of_both:,d">245,760</span> the Transformer layer takes
 # <span data-result="transformer_over_mamba_at_longest:.0f">22</span> times as long. But at **960 steps**, where this book's detector
 # has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">11.9</span> ms and the Transformer layer
@@ -1052,10 +1060,11 @@ for length in (960, 3840, 15_360):
 # %% [markdown]
 # At 960 steps, attention is a quarter of the Transformer layer, and two Mamba-2 with their projections have about as much to do
 # as the whole of it, a little less or a little more as the chunk size will have it. A square is only expensive once it is large.
-# (With as much to do, why is it *slower* there? The count holds products of matrices only. The convolutions, gates, norms and
+# (With as much to do, why is it *slower* there, and the meeting point not at 960 but further on? The count holds products of matrices only. The convolutions, gates, norms and
 # flips of Mamba-2 are little arithmetic, but each sends every number through memory once more. Chapter 14, to come, times them.)
 #
-# Memory does not show the square, either (the last column of the table, where there is a GPU): PyTorch's attention never stores
+# Memory does not show the square, either, although Mamba-2 takes more of it, and both take more once a single sequence is longer than
+# the batch was (the last column of the table, where there is a GPU): PyTorch's attention never stores
 # its matrix, but goes through it block by block ([FlashAttention](https://arxiv.org/abs/2205.14135)). The time it cannot avoid.
 #
 # And how long is "long EEG"? A recording of a day is long. But a detector reads it in windows of a minute, each by itself, with
@@ -1168,7 +1177,7 @@ for length in (16, 17, 100):
 # **Offsets in 32 bits.** The official kernels (mamba_ssm up to 2.3.2.post1) compute places in memory in 32 bits. Beyond
 # $2^{31}$ numbers they wrap, and the result is an illegal access or a wrong number without any error
 # ([state-spaces/mamba #1015](https://github.com/state-spaces/mamba/issues/1015)). One step of this model's projection is 2,096
-# numbers wide:
+# numbers wide (1,024 each for gate and input, 16 each for B and C, and 16 step lengths):
 
 # %%
 print(f"first step out of reach: {2**31 // 2096:,d}")
@@ -1183,7 +1192,7 @@ print(f"first step out of reach: {2**31 // 2096:,d}")
 # | output slightly off, and more so with larger chunks | decays summed in 16 bits | sum in 32 bits |
 # | short tests pass, long sequences are off | the carry | test beyond one chunk |
 # | the first call takes a minute | the official kernels try out many variants for each new shape | time the second call |
-# | `illegal memory access` far beyond 100,000 steps | 32-bit offsets | shorter sequences, or our chunks |
+# | `illegal memory access` from about a million steps on | 32-bit offsets | shorter sequences, or our chunks |
 
 # %% [markdown]
 # ## Exercises
