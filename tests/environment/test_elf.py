@@ -469,7 +469,7 @@ def test_a_prediction_takes_less_than_a_second(lab):
     began = time.process_time()
     assert predict(read_extension(lab / "heavy.so"), search()) == []
     assert predict(read_extension(lab / "old_abi.so"), search()) != []
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 2  # the two of them
 
 
 # Files that are none
