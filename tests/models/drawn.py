@@ -31,3 +31,19 @@ def gradients(function, inputs, seed, **options):
     learned = {name: value for name, value in inputs.items() if value.requires_grad}
     found = torch.autograd.grad(loss, list(learned.values())) if learned else ()
     return y, state, dict(zip(learned, found, strict=True))
+
+
+def assert_equal_with_gradients(found, expected, inputs):
+    """Two ways to the same numbers, outputs and gradients; zero where a gradient does not exist in one of them."""
+    torch.testing.assert_close(found, expected, **FLOAT64)
+    weight = torch.randn_like(found)
+    unused = {"allow_unused": True, "materialize_grads": True}
+    ours, oracle = (torch.autograd.grad((y * weight).sum(), inputs, **unused) for y in (found, expected))
+    torch.testing.assert_close(ours, oracle, **FLOAT64)
+
+
+def trained(block, u):
+    """Output, and the gradients of the parameters by name, of a loss of squares."""
+    y = block(u)
+    y.square().sum().backward()
+    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}

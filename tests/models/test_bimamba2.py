@@ -3,27 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import FLOAT64, assert_equal_with_gradients, randomized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.models import BiMamba2, Hydra, Mamba2
 
-FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
 MIXINGS = ("concat", "sum", "shared")
 
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch):
     monkeypatch.delenv("SEIZURE_MAMBA_FORCE_FALLBACK", raising=False)
-
-
-def randomized(module, seed):
-    """Norm weights of 1 and biases of 0 would hide a mistake: everything gets an unequal value."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
-    return module.double().eval()
 
 
 def reversed_in_time(x):
@@ -56,16 +47,10 @@ def by_hand(layer, x):
     seed=st.integers(0, 10**6),
 )
 def test_layer_equals_its_blocks_by_hand(mixing, length, d_state, seed):
-    layer = randomized(BiMamba2(6, mixing, d_state=d_state, headdim=3), seed)
+    layer = randomized(BiMamba2(6, mixing, d_state=d_state, headdim=3), seed).eval()
     x = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
     found, expected = layer(x), by_hand(layer, x)
-    torch.testing.assert_close(found, expected, **FLOAT64)
-    weight = torch.randn_like(found)
-    inputs = [x, *layer.parameters()]
-    unused = {"allow_unused": True, "materialize_grads": True}
-    ours = torch.autograd.grad((found * weight).sum(), inputs, **unused)
-    oracle = torch.autograd.grad((expected * weight).sum(), inputs, **unused)
-    torch.testing.assert_close(ours, oracle, **FLOAT64)
+    assert_equal_with_gradients(found, expected, [x, *layer.parameters()])
 
 
 def directions_swapped(layer):
@@ -98,7 +83,7 @@ def exchange_halves(parameter, block):
 
 @pytest.mark.parametrize("mixing", MIXINGS)
 def test_a_reversed_input_with_exchanged_directions_is_the_reversed_output(mixing):
-    layer = randomized(BiMamba2(6, mixing, d_state=5, headdim=3), 8)
+    layer = randomized(BiMamba2(6, mixing, d_state=5, headdim=3), 8).eval()
     x = torch.randn(3, 29, 6, dtype=torch.float64)
     found = directions_swapped(layer)(x.flip(1))
     torch.testing.assert_close(found, layer(x).flip(1), **FLOAT64)
@@ -107,7 +92,7 @@ def test_a_reversed_input_with_exchanged_directions_is_the_reversed_output(mixin
 
 @pytest.mark.parametrize("mixing", ["concat", "sum"])
 def test_each_direction_reads_one_side_and_both_read_everything(mixing):
-    layer = randomized(BiMamba2(6, mixing, d_state=5, headdim=3), 4)
+    layer = randomized(BiMamba2(6, mixing, d_state=5, headdim=3), 4).eval()
     x = torch.randn(1, 31, 6, dtype=torch.float64, requires_grad=True)
 
     def influence(y):
@@ -121,7 +106,7 @@ def test_each_direction_reads_one_side_and_both_read_everything(mixing):
 
 
 def test_concat_with_two_identities_is_sum():
-    concat = randomized(BiMamba2(6, "concat", d_state=5, headdim=3), 3)
+    concat = randomized(BiMamba2(6, "concat", d_state=5, headdim=3), 3).eval()
     added = BiMamba2(6, "sum", d_state=5, headdim=3).double().eval()
     added.load_state_dict({name: value for name, value in concat.state_dict().items() if "mix" not in name})
     with torch.no_grad():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn import FLOAT64, randomized
+from drawn import assert_equal_with_gradients, randomized, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,14 +67,7 @@ def test_block_equals_its_matrix_by_hand(length, d_conv, ngroups, d_state, chunk
     block = randomized(Hydra(6, headdim=3, **options), seed)
     u = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
     found, expected = block(u), hydra_by_hand(block, u)
-    torch.testing.assert_close(found, expected, **FLOAT64)
-    weight = torch.randn_like(found)
-    inputs = [u, *block.parameters()]
-    # of one step, the matrix has only the diagonal: nothing there depends on A, dt, B and C
-    unused = {"allow_unused": True, "materialize_grads": True}
-    ours = torch.autograd.grad((found * weight).sum(), inputs, **unused)
-    oracle = torch.autograd.grad((expected * weight).sum(), inputs, **unused)
-    torch.testing.assert_close(ours, oracle, **FLOAT64)
+    assert_equal_with_gradients(found, expected, [u, *block.parameters()])
 
 
 def test_every_output_reads_the_whole_input():
@@ -142,12 +135,6 @@ def in_float64(block, u):
     exact = Hydra(**options, backend="torch")
     exact.load_state_dict(block.state_dict())
     return trained(exact.double().to(u.device), u.double())
-
-
-def trained(block, u):
-    y = block(u)
-    y.square().sum().backward()
-    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}
 
 
 class OnGPU(torch.Tensor):

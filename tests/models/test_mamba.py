@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn import FLOAT64, randomized
+from drawn import FLOAT64, assert_equal_with_gradients, randomized, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,12 +53,7 @@ def test_block_equals_its_parameters_by_hand(length, d_conv, d_state, expand, dt
     block = randomized(Mamba(6, d_state=d_state, d_conv=d_conv, expand=expand, dt_rank=dt_rank), seed)
     u = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
     found, expected = block(u), mamba_by_hand(block, u)
-    torch.testing.assert_close(found, expected, **FLOAT64)
-    weight = torch.randn_like(found)
-    inputs = [u, *block.parameters()]
-    ours = torch.autograd.grad((found * weight).sum(), inputs)
-    oracle = torch.autograd.grad((expected * weight).sum(), inputs)
-    torch.testing.assert_close(ours, oracle, **FLOAT64)
+    assert_equal_with_gradients(found, expected, [u, *block.parameters()])
 
 
 def in_float64(block, u):
@@ -66,12 +61,6 @@ def in_float64(block, u):
     exact = Mamba(block.d_model, block.d_state, block.d_conv, block.expand, block.dt_rank, backend="torch")
     exact.load_state_dict(block.state_dict())
     return trained(exact.double().to(u.device), u.double())
-
-
-def trained(block, u):
-    y = block(u)
-    y.square().sum().backward()
-    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn import FLOAT64, randomized
+from drawn import FLOAT64, assert_equal_with_gradients, randomized, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,12 +51,7 @@ def test_block_equals_its_parameters_by_hand(length, d_conv, ngroups, d_state, c
     block = randomized(Mamba2(6, headdim=3, **options), seed)
     u = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
     found, expected = block(u), mamba2_by_hand(block, u)
-    torch.testing.assert_close(found, expected, **FLOAT64)
-    weight = torch.randn_like(found)
-    inputs = [u, *block.parameters()]
-    ours = torch.autograd.grad((found * weight).sum(), inputs)
-    oracle = torch.autograd.grad((expected * weight).sum(), inputs)
-    torch.testing.assert_close(ours, oracle, **FLOAT64)
+    assert_equal_with_gradients(found, expected, [u, *block.parameters()])
 
 
 def test_float32_goes_another_way_to_the_same_answer():
@@ -82,12 +77,6 @@ def in_float64(block, u):
     exact = Mamba2(block.d_model, block.d_state, headdim=block.headdim, ngroups=block.ngroups, backend="torch")
     exact.load_state_dict(block.state_dict())
     return trained(exact.double().to(u.device), u.double())
-
-
-def trained(block, u):
-    y = block(u)
-    y.square().sum().backward()
-    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}
 
 
 def assert_close_to_float64(block, u, autocast, tolerance):
