@@ -22,7 +22,7 @@ _TITLES = {
 }
 
 
-def matrix_image(axes, matrix, title, largest=None, chunk_size=None):
+def matrix_image(axes, matrix, title, largest=None, chunk_size=None, scale=None):
     """Draw the size of each entry of a matrix: white is zero, darker is larger.
 
     Parameters
@@ -32,20 +32,27 @@ def matrix_image(axes, matrix, title, largest=None, chunk_size=None):
         Row i is the step that reads, column j the step that wrote.
     title : str
     largest : float, optional
-        Drawn darkest; default: the largest entry.
+        Drawn darkest, as is whatever is larger; default: the largest entry.
     chunk_size : int, optional
         Draw the borders of chunks of so many steps.
+    scale : str, optional
+        What the shade means: label of a color scale beside the image. Default: no scale. Where entries are larger than
+        `largest`, the scale ends in a point.
 
     Returns
     -------
     matplotlib.image.AxesImage
     """
-    image = axes.imshow(np.abs(np.asarray(matrix)), cmap=_SHADES, vmin=0, vmax=largest, interpolation="nearest")
+    sizes = np.abs(np.asarray(matrix))
+    image = axes.imshow(sizes, cmap=_SHADES, vmin=0, vmax=largest, interpolation="nearest")
     if chunk_size:
         for border in range(chunk_size, len(matrix), chunk_size):
             for line in (axes.axhline, axes.axvline):
                 line(border - 0.5, color=COLORS["marked"], linewidth=1)
     axes.set(title=title, xlabel="step j that wrote", ylabel="step i that reads")
+    if scale:
+        cut = largest is not None and sizes.max() > largest
+        axes.figure.colorbar(image, ax=axes, label=scale, extend="max" if cut else "neither")
     return image
 
 

@@ -1,4 +1,4 @@
-"""Exercises of chapter 06: the sizes of a block, the span of its convolutions, one step of one, and a time constant."""
+"""Exercises of chapter 06: sizes of a block, the span of its convolutions, one step of one, and a memory by order."""
 
 import math
 import random
@@ -116,24 +116,41 @@ def _compare(name, where, found, expected, why):
         )
 
 
-def time_constant(A_log, dt_bias, rate):
-    dt = math.log1p(math.exp(dt_bias))  # softplus
-    return 1 / (dt * math.exp(A_log) * rate)
+def dt_bias_for(tau, A_log, rate):
+    dt = 1 / (tau * rate * math.exp(A_log))  # the state fades by exp(-dt |A|) in a step
+    return math.log(math.expm1(dt))  # log(1 + exp(dt_bias)) is dt
 
 
-def check_time_constant(answer):
+def check_dt_bias_for(answer):
+    import torch
+
     draw = random.Random(64)
-    cases = [(0.0, math.log(math.expm1(0.001)), 16), (math.log(16), math.log(math.expm1(0.1)), 16), (0.0, 0.0, 1)]
-    cases += [(draw.uniform(0, 2.8), draw.uniform(-7, 1), draw.choice([16, 64, 256])) for _ in range(12)]
-    for A_log, dt_bias, rate in cases:
-        step = math.log(1 + math.exp(dt_bias))  # the state fades by exp(-step |A|) in a step
-        fades = step * math.exp(A_log)
-        found, expected = attempt(answer, A_log, dt_bias, rate), 1 / fades / rate
-        if not math.isclose(found, expected, rel_tol=1e-6):  # float32 parameters will do
+    cases = [(60.0, 0.0, 16), (0.05, math.log(16), 16), (1.0, 0.0, 1), (2.0, 1.0, 64)]
+    for _ in range(12):  # steps from a thousandth, where training begins, to 2
+        A_log, rate, dt = draw.uniform(0, 2.8), draw.choice([1, 16, 64]), math.exp(draw.uniform(math.log(0.001), 0.7))
+        cases.append((1 / (dt * rate * math.exp(A_log)), A_log, rate))
+    for tau, A_log, rate in cases:
+        # Tensors with one number serve both: `math` takes them, and `torch` takes nothing else.
+        tensors = [torch.tensor(value, dtype=torch.float64) for value in (tau, A_log)]
+        found = _number(attempt(answer, *tensors, rate))
+        wanted = 1 / (tau * rate * math.exp(A_log))
+        dt = max(found, 0.0) + math.log1p(math.exp(-abs(found)))  # softplus
+        if not math.isclose(dt, wanted, rel_tol=2e-4):  # log(exp(0.001) - 1) in float32 is off by half of that
             raise WrongAnswer(
-                f"time_constant({A_log:.3f}, {dt_bias:.3f}, {rate}) gave {found}, expected {expected:.4g}: a step is "
-                f"{step:.4g} long, so the state fades by exp(-{fades:.4g}) in it, and there are {rate} steps a second."
+                f"dt_bias_for({tau:.4g}, {A_log:.3f}, {rate}) gave {found:.5g}, expected "
+                f"{math.log(math.expm1(wanted)):.5g}: that makes steps of {dt:.4g}. A memory of {tau:.4g} s is one of "
+                f"{tau * rate:.4g} steps, and with |A| = {math.exp(A_log):.4g} it asks for a dt of {wanted:.4g}."
             )
+
+
+def _number(found):
+    """The one number in a float, a NumPy scalar or a tensor."""
+    try:
+        return float(found.detach() if hasattr(found, "detach") else found)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor with several
+        shape = getattr(found, "shape", None)
+        told = f"a {type(found).__name__}" if shape is None else f"a {type(found).__name__} of shape {tuple(shape)}"
+        raise WrongAnswer(f"dt_bias_for gave {told}, expected one: a number, or a tensor with one number.") from None
 
 
 def _forgets_the_state(x_t, state, weight, bias):
@@ -200,16 +217,20 @@ EXERCISES = [
     ),
     Exercise(
         "06.4",
-        "dt is the softplus of dt_bias, the rate is exp(A_log), and a step takes 1 / rate seconds.",
-        check_time_constant,
-        time_constant,
+        "a time constant of n steps takes dt = 1 / (n |A|); then undo the softplus, log(1 + exp(dt_bias)) = dt.",
+        check_dt_bias_for,
+        dt_bias_for,
         {
-            "takes dt_bias for dt": lambda A_log, dt_bias, rate: 1 / (abs(dt_bias) * math.exp(A_log) * rate + 1e-12),
-            "forgets the exponential of A_log": lambda A_log, dt_bias, rate: (
-                1 / (math.log1p(math.exp(dt_bias)) * (A_log or 1.0) * rate)
+            "gives dt itself": lambda tau, A_log, rate: 1 / (tau * rate * math.exp(A_log)),
+            "takes the logarithm for the inverse of softplus": lambda tau, A_log, rate: (
+                -math.log(tau * rate * math.exp(A_log))
             ),
-            "gives steps, not seconds": lambda A_log, dt_bias, rate: time_constant(A_log, dt_bias, 1),
-            "exp without the 1 +": lambda A_log, dt_bias, rate: 1 / (math.exp(dt_bias) * math.exp(A_log) * rate),
+            "takes softplus for its own inverse": lambda tau, A_log, rate: math.log1p(
+                math.exp(1 / (tau * rate * math.exp(A_log)))
+            ),
+            "forgets the exponential of A_log": lambda tau, A_log, rate: dt_bias_for(tau * (A_log or 1.0), 0.0, rate),
+            "counts seconds, not steps": lambda tau, A_log, rate: dt_bias_for(tau, A_log, 1),
+            "gives several": lambda tau, A_log, rate: [dt_bias_for(tau, A_log, rate)] * 2,
         },
     ),
 ]
