@@ -1,8 +1,9 @@
 """Time and memory of a detector, stage by stage and whole, on the device that it is on.
 
 Each stage is run alone on the input that it gets in the whole network, so that its time holds nothing of its neighbors.
-What the sum of the stages leaves out of the whole are the glue (concatenation, transposition) and the optimizer. No
-data is loaded and nothing is learned: the input is random.
+What the sum of the stages leaves out of the whole are the glue (concatenation, transposition) and the optimizer. What a
+stage keeps in memory is counted in a pass of the whole network, so that nothing is counted twice. No data is loaded and
+nothing is learned: the input is random.
 """
 
 import copy
@@ -31,20 +32,24 @@ class StageCost:
     inference_ms, training_ms : float or None
         Median time: forward without gradients; forward and backward with dropout and batch statistics, for the whole a
         step with its loss and AdamW. None where it was not measured.
+    kept_mib : float or None
+        Of a stage: memory that its forward pass in training leaves to the backward pass, on any device. Weights are not
+        in it, and what two stages keep is the first one's, so that the stages add up. None for the whole.
     inference_mib, training_mib : float or None
-        Largest GPU memory meanwhile, above what was there before. Of a stage, what it adds beside its weights; of the
-        whole, everything: weights, gradients and the optimizer's moments too. None on a CPU.
+        Of the whole: largest GPU memory meanwhile, above what was there before; with weights, gradients and the
+        optimizer's moments. None for a stage, and on a CPU.
     """
 
     name: str
     inference_ms: float
     training_ms: float | None = None
+    kept_mib: float | None = None
     inference_mib: float | None = None
     training_mib: float | None = None
 
 
 def measure_stages(model, batch, length=15360, repeats=10):
-    """Time each stage of a detector alone, in inference and in training.
+    """Time each stage of a detector alone, in inference and in training, and count what it keeps for the backward pass.
 
     Parameters
     ----------
@@ -63,7 +68,7 @@ def measure_stages(model, batch, length=15360, repeats=10):
         In the order of the pass.
     """
     model = copy.deepcopy(model)
-    costs = []
+    kept, costs = _kept(model, batch, length), []
     for name, module, x in _inputs(model, batch, length):
         timed = _Timer(x.device, repeats)
         module.eval()
@@ -72,7 +77,7 @@ def measure_stages(model, batch, length=15360, repeats=10):
         module.train()
         x = x.clone().requires_grad_()
         training = timed(lambda: _forward_and_backward(module, x))  # noqa: B023
-        costs.append(StageCost(name, inference[0], training[0], inference[1], training[1]))
+        costs.append(StageCost(name, inference[0], training[0], kept[name]))
         module.zero_grad(set_to_none=True)
     return costs
 
@@ -112,7 +117,7 @@ def measure_whole(model, batch, length=15360, repeats=10, training=True):
         optimizer.step()
 
     training = timed(step)
-    return StageCost("whole", inference[0], training[0], inference[1], training[1])
+    return StageCost("whole", inference[0], training[0], inference_mib=inference[1], training_mib=training[1])
 
 
 class _Timer:
@@ -143,6 +148,39 @@ class _Timer:
         began = time.perf_counter()
         function()
         return time.perf_counter() - began
+
+
+def _kept(model, batch, length):
+    """MiB that each stage's forward pass keeps for the backward pass, by name, in one pass of the whole network."""
+    device, kept, stage = next(model.parameters()).device, {}, None
+    known = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    alive = []  # a storage that is freed would give its address to another one
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()  # several tensors may be views of one
+        if storage.data_ptr() not in known:
+            known.add(storage.data_ptr())
+            alive.append(storage)
+            kept[stage] += storage.nbytes() / 2**20
+
+    def entered(name):
+        nonlocal stage
+        stage = name
+        kept[name] = 0.0
+
+    hooks = [
+        module.register_forward_pre_hook(lambda _, __, name=name: entered(name)) for name, _, module in stages_of(model)
+    ]
+    eeg = torch.randn(batch, model.n_channels, length, device=device)
+    with torch.autograd.graph.saved_tensors_hooks(pack, _never_unpacked), _autocast(device):
+        model.train()(eeg)
+    for hook in hooks:
+        hook.remove()
+    return kept
+
+
+def _never_unpacked(_):
+    raise AssertionError("the pass that counts what is kept has no backward pass")
 
 
 def _inputs(model, batch, length):
