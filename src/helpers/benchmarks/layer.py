@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from helpers.benchmarks.measurement import summary
 from helpers.environment import keep_freed_memory
@@ -43,21 +44,11 @@ def measure_layer(repeats=15, long=15_360):
     for d_state, chunk_size in _SHAPES.items():
         block, u = _block(d_state, chunk_size), torch.randn(4, 960, 512)
         what = f"Mamba-2 layer, forward and backward, batch 4 x 960, d_state {d_state}"
-        ours, projections = _pairs(_step(block, u), _projections(block, u), repeats)
-        results += [
-            summary(f"{what}", [t * 1e3 for t in ours], "ms"),
-            summary("  its projections alone", [t * 1e3 for t in projections], "ms"),
-            summary("  the layer by its projections", _ratios(ours, projections), "x"),
-        ]
+        results += _beside_projections(what, block, u, repeats)
         if missing_peer() is None:
             results += _beside_peer(block, u, few)
     block, u = _block(16, _SHAPES[16]), torch.randn(1, long, 512)
-    ours, projections = _pairs(_step(block, u), _projections(block, u), few)
-    what = f"Mamba-2 layer, forward and backward, 1 x {long}, d_state 16"
-    results += [
-        summary(what, [t * 1e3 for t in ours], "ms"),
-        summary("  the layer by its projections", _ratios(ours, projections), "x"),
-    ]
+    results += _beside_projections(f"Mamba-2 layer, forward and backward, 1 x {long}, d_state 16", block, u, few)
     if missing_peer() is None:
         results += _beside_peer(block, u, few)
     return results + _memory(long)
@@ -99,13 +90,27 @@ def _peer(block, chunk_size):
     return peer
 
 
+def _beside_projections(what, block, u, repeats):
+    """The layer, its projections as torch's own Linear computes them, and as the layer does."""
+    plain = [nn.Linear(layer.in_features, layer.out_features, bias=False) for layer in (block.in_proj, block.out_proj)]
+    by_torch, by_us = _projections(plain, u), _projections([block.in_proj, block.out_proj], u)
+    ours, torchs, own = _in_turns(repeats, _step(block, u), by_torch, by_us)
+    return [
+        summary(what, [t * 1e3 for t in ours], "ms"),
+        summary("  its two projections alone, torch's Linear", [t * 1e3 for t in torchs], "ms"),
+        summary("    the layer by them", _ratios(ours, torchs), "x"),
+        summary("  its two projections alone, as the layer computes them", [t * 1e3 for t in own], "ms"),
+        summary("    the layer by them", _ratios(ours, own), "x"),
+    ]
+
+
 def _beside_peer(block, u, repeats):
     peers = {size: _step(_peer(block, size), u) for size in (_DEFAULT, *_OTHERS)}
     once = {size: _seconds(step) for size, step in peers.items() if size != _DEFAULT}
     best = min(once, key=once.get)
     results = []
     for size, which in ((_DEFAULT, "its default"), (best, f"the best of {', '.join(map(str, _OTHERS))}")):
-        theirs, ours = _pairs(peers[size], _step(block, u), repeats)
+        theirs, ours = _in_turns(repeats, peers[size], _step(block, u))
         name = f"  transformers' torch path, chunks of {size} ({which})"
         results += [
             summary(name, [t * 1e3 for t in theirs], "ms"),
@@ -122,10 +127,10 @@ def _step(block, u):
     return lambda: torch.autograd.grad(block(u), inputs, weight)
 
 
-def _projections(block, u):
+def _projections(layers, u):
     """The same of in_proj and out_proj alone, from inputs that are there already."""
-    u, y = u.clone().requires_grad_(), torch.randn(*u.shape[:2], block.d_inner, requires_grad=True)
-    pairs = [(block.in_proj, u), (block.out_proj, y)]
+    y = torch.randn(*u.shape[:2], layers[1].in_features, requires_grad=True)
+    pairs = list(zip(layers, (u.clone().requires_grad_(), y), strict=True))
     weights = [torch.randn(*u.shape[:2], layer.out_features) for layer, _ in pairs]
 
     def step():
@@ -135,9 +140,9 @@ def _projections(block, u):
     return step
 
 
-def _pairs(first, second, repeats):
-    """Seconds of `first` and of `second`, in turns."""
-    seconds = [(_seconds(first), _seconds(second)) for _ in range(repeats + 1)]
+def _in_turns(repeats, *functions):
+    """Seconds of each of `functions`, taken in turns."""
+    seconds = [[_seconds(function) for function in functions] for _ in range(repeats + 1)]
     return zip(*seconds[1:], strict=True)
 
 

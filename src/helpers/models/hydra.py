@@ -6,15 +6,15 @@ shapes and initialization are those of ``hydra.modules.hydra.Hydra``. There is n
 step-by-step decoding: the future has to be there.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.models.checks import check_backend, check_sequence, check_sizes, heads_of
 from helpers.models.linear import Linear
-from helpers.models.official import BACKENDS, backend_in_force, input_obstacle, official_module
+from helpers.models.official import backend_in_force, input_obstacle, official_module
 from helpers.models.ssd import ssd_chunked
+from helpers.models.step_size import draw_dt_bias
 
 __all__ = ["Hydra"]
 
@@ -66,8 +66,9 @@ class Hydra(nn.Module):
 
     def __init__(self, d_model, d_state=64, d_conv=7, expand=2, headdim=64, ngroups=1, chunk_size=64, backend="auto"):
         super().__init__()
-        if backend not in BACKENDS:
-            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
+        check_backend(backend)
+        sizes = {"d_model": d_model, "d_state": d_state, "d_conv": d_conv, "expand": expand, "headdim": headdim}
+        check_sizes(**sizes, ngroups=ngroups, chunk_size=chunk_size)
         if d_conv % 2 == 0:
             raise ValueError(
                 f"d_conv is {d_conv}; expected an odd width, to read as far ahead as back: {d_conv - 1} or {d_conv + 1}"
@@ -75,17 +76,12 @@ class Hydra(nn.Module):
         self.d_model, self.d_state, self.d_conv, self.expand = d_model, d_state, d_conv, expand
         self.headdim, self.ngroups, self.chunk_size, self.backend = headdim, ngroups, chunk_size, backend
         self.d_inner = expand * d_model
-        self.nheads, rest = divmod(self.d_inner, headdim)
-        if rest:
-            raise ValueError(f"headdim {headdim} does not divide d_inner {self.d_inner} (expand {expand} x {d_model})")
-        if self.nheads % ngroups:
-            raise ValueError(f"ngroups {ngroups} does not divide the {self.nheads} heads")
+        self.nheads = heads_of(d_model, expand, headdim, ngroups)
 
         channels = self.d_inner + 4 * ngroups * d_state  # x, then B C forward, then B C backward
         self.in_proj = Linear(d_model, self.d_inner + channels + 2 * self.nheads, bias=False)  # z, x B C B C, dt dt
         self.conv1d = nn.Conv1d(channels, channels, d_conv, groups=channels, padding=d_conv // 2)
-        dt = torch.exp(torch.rand(self.nheads) * (math.log(0.1) - math.log(0.001)) + math.log(0.001)).clamp(min=1e-4)
-        self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))  # softplus(dt_bias) == dt
+        self.dt_bias = nn.Parameter(draw_dt_bias(self.nheads))
         self.A_log = nn.Parameter(torch.zeros(self.nheads))
         self.D = nn.Parameter(torch.ones(self.nheads))
         self.fc_D = Linear(self.d_inner, self.nheads, bias=False)
@@ -104,10 +100,7 @@ class Hydra(nn.Module):
         RuntimeError
             As `backend_for`.
         """
-        if u.ndim != 3 or u.shape[-1] != self.d_model or 0 in u.shape:
-            raise ValueError(
-                f"input has shape {tuple(u.shape)}; expected (batch, length, {self.d_model}), none of them zero"
-            )
+        check_sequence(u, self.d_model)
         ssd = self._by_kernel if self.backend_for(u) == "mamba_ssm" else self._by_torch
         d_BC = 2 * self.ngroups * self.d_state  # B and C of one direction
         z, xBC, dt = self.in_proj(u).split([self.d_inner, self.d_inner + 2 * d_BC, 2 * self.nheads], dim=-1)

@@ -19,7 +19,8 @@ class Linear(nn.Linear):
         """(batch, length, in_features) to (batch, length, out_features)."""
         if x.ndim == 3 and x.device.type == "cpu" and x.dtype == torch.float32 and _onednn():
             image = x.transpose(1, 2)[:, :, None]  # (batch, in_features, 1, length), channels last in memory
-            return F.conv2d(image, self.weight[..., None, None], self.bias)[:, :, 0].transpose(1, 2)
+            # Not indexed with 0: the gradient of an index is a tensor of zeros that it is copied into.
+            return F.conv2d(image, self.weight[..., None, None], self.bias).squeeze(2).transpose(1, 2)
         return super().forward(x)
 
 

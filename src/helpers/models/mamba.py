@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.models.checks import check_backend, check_sequence, check_sizes
 from helpers.models.linear import Linear
-from helpers.models.official import BACKENDS, backend_in_force, input_obstacle, official_module
+from helpers.models.official import backend_in_force, input_obstacle, official_module
 from helpers.models.selective_scan import selective_scan
+from helpers.models.step_size import draw_dt_bias
 
 __all__ = ["Mamba"]
 
@@ -54,13 +56,10 @@ class Mamba(nn.Module):
 
     def __init__(self, d_model, d_state=16, d_conv=4, expand=2, dt_rank="auto", backend="auto"):
         super().__init__()
-        if backend not in BACKENDS:
-            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
+        check_backend(backend)
         if dt_rank != "auto" and not (isinstance(dt_rank, int) and dt_rank > 0):
             raise ValueError(f"dt_rank is {dt_rank!r}; expected a positive whole number or 'auto'")
-        for name, value in {"d_model": d_model, "d_state": d_state, "d_conv": d_conv}.items():
-            if not (isinstance(value, int) and value > 0):
-                raise ValueError(f"{name} is {value!r}; expected a positive whole number")
+        check_sizes(d_model=d_model, d_state=d_state, d_conv=d_conv)
         self.d_model, self.d_state, self.d_conv, self.expand, self.backend = d_model, d_state, d_conv, expand, backend
         self.d_inner = int(expand * d_model)
         self.dt_rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
@@ -70,9 +69,8 @@ class Mamba(nn.Module):
         self.x_proj = Linear(self.d_inner, self.dt_rank + 2 * d_state, bias=False)  # dt before its own map, B, C
         self.dt_proj = Linear(self.dt_rank, self.d_inner)
         nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        dt = torch.exp(torch.rand(self.d_inner) * (math.log(0.1) - math.log(0.001)) + math.log(0.001)).clamp(min=1e-4)
         with torch.no_grad():
-            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus(bias) == dt
+            self.dt_proj.bias.copy_(draw_dt_bias(self.d_inner))
         rates = torch.arange(1, d_state + 1, dtype=torch.float32)
         self.A_log = nn.Parameter(torch.log(rates).repeat(self.d_inner, 1))  # (d_inner, d_state)
         self.D = nn.Parameter(torch.ones(self.d_inner))
@@ -91,10 +89,7 @@ class Mamba(nn.Module):
         RuntimeError
             As `backend_for`.
         """
-        if u.ndim != 3 or u.shape[-1] != self.d_model or 0 in u.shape:
-            raise ValueError(
-                f"input has shape {tuple(u.shape)}; expected (batch, length, {self.d_model}), none of them zero"
-            )
+        check_sequence(u, self.d_model)
         return self._by_kernel(u) if self.backend_for(u) == "mamba_ssm" else self._by_torch(u)
 
     def backend_for(self, u):

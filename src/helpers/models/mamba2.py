@@ -6,7 +6,6 @@ GPU it can use its fused kernels instead. It reads a sequence whole, in pieces o
 in `helpers.models.bimamba2`.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -14,10 +13,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.models.causal_conv import causal_conv
+from helpers.models.checks import check_backend, check_sequence, check_sizes, heads_of
 from helpers.models.gated_norm import GatedRMSNorm
 from helpers.models.linear import Linear
-from helpers.models.official import BACKENDS, backend_in_force, input_obstacle, official_module
+from helpers.models.official import backend_in_force, input_obstacle, official_module
 from helpers.models.ssd import ssd_chunked
+from helpers.models.step_size import draw_dt_bias
 
 __all__ = ["Mamba2", "Mamba2State"]
 
@@ -84,25 +85,18 @@ class Mamba2(nn.Module):
         super().__init__()
         sizes = {"d_model": d_model, "d_state": d_state, "d_conv": d_conv, "expand": expand, "headdim": headdim}
         sizes |= {"ngroups": ngroups, "chunk_size": chunk_size}
+        check_sizes(**sizes)
         for name, value in sizes.items():
-            if not (isinstance(value, int) and value > 0):
-                raise ValueError(f"{name} is {value!r}; expected a positive whole number")
             setattr(self, name, value)
-        if backend not in BACKENDS:
-            raise ValueError(f"backend is {backend!r}; expected one of {', '.join(BACKENDS)}")
+        check_backend(backend)
         self.backend = backend
         self.d_inner = expand * d_model
-        self.nheads, rest = divmod(self.d_inner, headdim)
-        if rest:
-            raise ValueError(f"headdim {headdim} does not divide d_inner {self.d_inner} (expand {expand} x {d_model})")
-        if self.nheads % ngroups:
-            raise ValueError(f"ngroups {ngroups} does not divide the {self.nheads} heads")
+        self.nheads = heads_of(d_model, expand, headdim, ngroups)
 
         channels = self.d_inner + 2 * ngroups * d_state  # x, B and C go through the convolution
         self.in_proj = Linear(d_model, self.d_inner + channels + self.nheads, bias=False)  # z, x B C, dt
         self.conv1d = nn.Conv1d(channels, channels, d_conv, groups=channels, padding=d_conv - 1)
-        dt = torch.exp(torch.rand(self.nheads) * (math.log(0.1) - math.log(0.001)) + math.log(0.001)).clamp(min=1e-4)
-        self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))  # softplus(dt_bias) == dt
+        self.dt_bias = nn.Parameter(draw_dt_bias(self.nheads))
         self.A_log = nn.Parameter(torch.log(torch.empty(self.nheads).uniform_(1, 16)))
         self.D = nn.Parameter(torch.ones(self.nheads))
         self.norm = GatedRMSNorm(self.d_inner, groups=ngroups)
@@ -136,10 +130,7 @@ class Mamba2(nn.Module):
         RuntimeError
             As `backend_for`.
         """
-        if u.ndim != 3 or u.shape[-1] != self.d_model or 0 in u.shape:
-            raise ValueError(
-                f"input has shape {tuple(u.shape)}; expected (batch, length, {self.d_model}), none of them zero"
-            )
+        check_sequence(u, self.d_model)
         if self.backend_for(u, state, return_state) == "mamba_ssm":
             return self._by_kernel(u)
         if state is not None:

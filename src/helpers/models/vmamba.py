@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.models.selective_scan import selective_scan
+from helpers.models.step_size import draw_dt_bias
 
 __all__ = ["SS2D", "VSSBlock"]
 
@@ -125,8 +126,7 @@ def _dt_proj(dt_rank, d_inner):
     """Draw weight and bias of one map to dt: softplus of the bias lies between 0.001 and 0.1, even in the logarithm."""
     drawn = nn.Linear(dt_rank, d_inner)  # its own values are not used, but VMamba draws them
     weight = nn.init.uniform_(drawn.weight.detach(), -(dt_rank**-0.5), dt_rank**-0.5)
-    dt = torch.exp(torch.rand(d_inner) * (math.log(0.1) - math.log(0.001)) + math.log(0.001)).clamp(min=1e-4)
-    return weight, dt + torch.log(-torch.expm1(-dt))
+    return weight, draw_dt_bias(d_inner)
 
 
 def _cross_scan(x):
