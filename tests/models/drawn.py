@@ -1,4 +1,4 @@
-"""What the tests of the models share: random, unequal values of tensors and parameters, all gradients of a scan."""
+"""What the tests of the models share: random, unequal values of tensors and parameters, and gradients compared."""
 
 import torch
 
@@ -33,17 +33,36 @@ def gradients(function, inputs, seed, **options):
     return y, state, dict(zip(learned, found, strict=True))
 
 
-def assert_equal_with_gradients(found, expected, inputs):
-    """Two ways to the same numbers, outputs and gradients; zero where a gradient does not exist in one of them."""
+def by_name(block, u, y):
+    """Gradients of u and of the parameters, of a loss that weighs every number of y unequally.
+
+    Zero where there is none: a decay at a length of 1. The weights are the same in every call and every process.
+    """
+    inputs = {"u": u, **dict(block.named_parameters())}
+    loss = (y * normals(97, y.dtype)(*y.shape)).sum()
+    found = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(inputs, found, strict=True))
+
+
+def assert_equals_by_hand(block, by_hand, u):
+    """``by_hand(block, u)`` goes another way to the same numbers: the output, and the gradients of u and parameters."""
+    found, expected = block(u), by_hand(block, u)
     torch.testing.assert_close(found, expected, **FLOAT64)
-    weight = torch.randn_like(found)
-    unused = {"allow_unused": True, "materialize_grads": True}
-    ours, oracle = (torch.autograd.grad((y * weight).sum(), inputs, **unused) for y in (found, expected))
-    torch.testing.assert_close(ours, oracle, **FLOAT64)
+    torch.testing.assert_close(by_name(block, u, found), by_name(block, u, expected), **FLOAT64)
 
 
-def trained(block, u):
-    """Output, and the gradients of the parameters by name, of a loss of squares."""
-    y = block(u)
-    y.square().sum().backward()
-    return y.detach(), {name: parameter.grad for name, parameter in block.named_parameters()}
+def assert_within(tolerance, found, expected):
+    """Output and gradients by name, each off by less than this share of its largest value in float64."""
+    (y, grads), (expected_y, expected_grads) = found, expected
+    assert (y.double() - expected_y).abs().max() < tolerance * expected_y.abs().max()
+    for name, grad in grads.items():
+        assert (grad.double() - expected_grads[name]).abs().max() < tolerance * expected_grads[name].abs().max(), name
+
+
+def assert_rounded(found, expected, dtype, tolerance):
+    """Output and gradients in `dtype`: the output rounded once, each off by at most this share of its largest value."""
+    once = 2**-8 if dtype == torch.bfloat16 else 1e-5  # half a unit of each value
+    torch.testing.assert_close(found[0].double(), expected[0], rtol=once, atol=1e-5)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn import FLOAT64, normals
+from drawn import FLOAT64, assert_rounded, normals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,11 +56,7 @@ def test_lower_precision_and_autocast(dtype, tolerance):
     expected = with_gradients(by_torch, exact, True, 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = with_gradients(causal_conv, inputs, True, 2)
-    once = 2**-8 if dtype == torch.bfloat16 else 1e-5  # y itself is rounded once: half a unit of each value
-    torch.testing.assert_close(found[0].double(), expected[0], rtol=once, atol=1e-5)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours.dtype == dtype
-        assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
+    assert_rounded(found, expected, dtype, tolerance)
 
 
 def test_second_derivatives_raise():

@@ -1,11 +1,12 @@
 """`Mamba2` and `BiMamba2`: names, shapes and initialization of mamba_ssm, and the block computed step by step."""
 
-import math
+import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn import FLOAT64, assert_equal_with_gradients, randomized, trained
+from by_hand import convolved_by_hand
+from drawn import FLOAT64, assert_equals_by_hand, randomized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +18,7 @@ def mamba2_by_hand(block, u):
     d_BC = block.ngroups * block.d_state
     projected = torch.einsum("bli,oi->blo", u, block.in_proj.weight)
     z, xBC, dt = projected.split([block.d_inner, block.d_inner + 2 * d_BC, block.nheads], dim=-1)
-    convolved = torch.zeros_like(xBC) + block.conv1d.bias
-    for t in range(u.shape[1]):
-        for tap in range(block.d_conv):
-            source = t - (block.d_conv - 1) + tap
-            if source >= 0:
-                convolved[:, t] = convolved[:, t] + block.conv1d.weight[:, 0, tap] * xBC[:, source]
+    convolved = convolved_by_hand(xBC, block.conv1d, past=block.d_conv - 1)
     x, B, C = F.silu(convolved).split([block.d_inner, d_BC, d_BC], dim=-1)
     y = ssd_recurrence(
         x.unflatten(-1, (block.nheads, block.headdim)),
@@ -50,66 +46,16 @@ def test_block_equals_its_parameters_by_hand(length, d_conv, ngroups, d_state, c
     options = {"d_conv": d_conv, "ngroups": ngroups, "d_state": d_state, "chunk_size": chunk_size}
     block = randomized(Mamba2(6, headdim=3, **options), seed)
     u = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
-    found, expected = block(u), mamba2_by_hand(block, u)
-    assert_equal_with_gradients(found, expected, [u, *block.parameters()])
+    assert_equals_by_hand(block, mamba2_by_hand, u)
 
 
-def test_float32_goes_another_way_to_the_same_answer():
-    """On a CPU float32 projections run as 1x1 convolutions and float64 ones do not."""
+def test_float32_goes_another_way_to_the_same_output():
+    """On a CPU float32 projections run as 1x1 convolutions and float64 ones do not. Gradients are in test_blocks."""
     torch.manual_seed(3)
     block = Mamba2(64, d_state=16, headdim=32)
     u = torch.randn(3, 101, 64)
-    found = block(u)
-    found.square().sum().backward()
-    grads = {name: parameter.grad for name, parameter in block.named_parameters()}
-    exact = Mamba2(64, d_state=16, headdim=32).double()
-    exact.load_state_dict(block.state_dict())
-    expected = exact(u.double())
-    expected.square().sum().backward()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
-    for name, parameter in exact.named_parameters():
-        scale = parameter.grad.abs().max()
-        torch.testing.assert_close(grads[name].double() / scale, parameter.grad / scale, rtol=1e-3, atol=1e-5)
-
-
-def in_float64(block, u):
-    """What the block gives in float64 from the same parameters and input: output and gradients by name."""
-    exact = Mamba2(block.d_model, block.d_state, headdim=block.headdim, ngroups=block.ngroups, backend="torch")
-    exact.load_state_dict(block.state_dict())
-    return trained(exact.double().to(u.device), u.double())
-
-
-def assert_close_to_float64(block, u, autocast, tolerance):
-    expected, expected_grads = in_float64(block, u)
-    with torch.autocast(u.device.type, dtype=torch.bfloat16, enabled=autocast):
-        found, grads = trained(block, u)
-    assert found.dtype == (torch.bfloat16 if autocast else u.dtype)
-    assert (found.double() - expected).abs().max() < tolerance * expected.abs().max()
-    for name, grad in grads.items():
-        assert (grad.double() - expected_grads[name]).abs().max() < tolerance * expected_grads[name].abs().max(), name
-
-
-# Weights and each intermediate are rounded to 8 bits; the worst gradient here is off by 0.047 of its largest value.
-@pytest.mark.parametrize(("how", "tolerance"), [("float32", 1e-5), ("bfloat16", 8e-2), ("autocast", 8e-2)])
-def test_lower_precision_stays_close(how, tolerance):
-    torch.manual_seed(3)
-    block = Mamba2(64, d_state=16, headdim=16, ngroups=2)
-    u = torch.randn(3, 101, 64)
-    if how == "bfloat16":
-        block, u = block.bfloat16(), u.bfloat16()
-    assert_close_to_float64(block, u, how == "autocast", tolerance)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize(("how", "tolerance"), [("float32", 1e-2), ("bfloat16", 8e-2), ("autocast", 8e-2)])
-def test_kernel_on_a_gpu_equals_torch_in_float64(how, tolerance):
-    """mamba_ssm's products take TF32, which keeps 10 bits, where the input is float32."""
-    torch.manual_seed(7)
-    block = Mamba2(64, d_state=16, headdim=16, backend="mamba_ssm").cuda()
-    u = torch.randn(3, 961, 64, device="cuda")
-    if how == "bfloat16":
-        block, u = block.bfloat16(), u.bfloat16()
-    assert_close_to_float64(block, u, how == "autocast", tolerance)
+    exact = copy.deepcopy(block).double()
+    torch.testing.assert_close(block(u).double(), exact(u.double()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu
@@ -148,29 +94,12 @@ def test_initialization_is_that_of_mamba_ssm():
     torch.manual_seed(0)
     blocks = [Mamba2(256, headdim=4) for _ in range(20)]  # 2,560 heads
     A = torch.cat([torch.exp(block.A_log) for block in blocks])
-    dt = torch.cat([F.softplus(block.dt_bias) for block in blocks])
     assert A.min() >= 1
     assert A.max() <= 16
     assert abs(A.mean() - 8.5) < 0.4  # uniform: 4 standard errors are 0.34
-    assert dt.min() >= 0.000999
-    assert dt.max() <= 0.1001
-    assert abs(torch.log(dt).mean() - (math.log(0.1) + math.log(0.001)) / 2) < 0.12  # log-uniform
-    assert all((block.D == 1).all() and (block.norm.weight == 1).all() for block in blocks)
+    assert all((block.norm.weight == 1).all() for block in blocks)
     assert blocks[0].conv1d.weight.abs().max() <= 0.5  # U(±1/sqrt(d_conv)), torch's default
     assert blocks[0].conv1d.weight.abs().max() > 0.4
-    unlabeled = {name for name, p in blocks[0].named_parameters() if getattr(p, "_no_weight_decay", False)}
-    assert unlabeled == {"A_log", "dt_bias", "D"}
-
-
-def test_block_is_causal():
-    torch.manual_seed(1)
-    block = Mamba2(8, d_state=4, headdim=4).double()
-    u = torch.randn(1, 40, 8, dtype=torch.float64)
-    changed = u.clone()
-    changed[:, 25] += 1
-    difference = (block(changed) - block(u)).abs().amax(dim=(0, 2))
-    assert (difference[:25] == 0).all()
-    assert (difference[25:30] > 0).all()
 
 
 def test_bimamba2_reads_both_ways():
@@ -211,9 +140,3 @@ def test_gate_comes_before_the_norm():
 def test_options_that_do_not_fit_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Mamba2(8, **options)
-
-
-@pytest.mark.parametrize("shape", [(1, 4, 7), (4, 8), (1, 0, 8), (0, 4, 8)])
-def test_input_of_another_shape_is_named(shape):
-    with pytest.raises(ValueError, match=r"input has shape \(.*\); expected \(batch, length, 8\), none of them zero"):
-        Mamba2(8, headdim=4)(torch.randn(shape))

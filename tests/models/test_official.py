@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from on_gpu import OnGPU
 
 from helpers.models import Mamba, Mamba2
 from helpers.models.official import official_module
@@ -15,13 +16,6 @@ def mamba(**options):
 
 def mamba2(**options):
     return Mamba2(8, **{"d_state": 4, "headdim": 2, **options})
-
-
-class OnGPU(torch.Tensor):
-    """A tensor that says it is on a GPU, to ask which backend would be taken there."""
-
-    __torch_function__ = torch._C._disabled_torch_function_impl
-    device = torch.device("cuda")
 
 
 u = torch.randn(1, 4, 8)

@@ -2,21 +2,17 @@
 
 import pytest
 import torch
+from drawn import FLOAT64, randomized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.models import Mamba2, Mamba2State
 
-FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}  # rounding only
-
 
 def unequal(seed=0, **options):
     torch.manual_seed(seed)
-    block = Mamba2(**{"d_model": 6, "d_state": 5, "headdim": 3, "ngroups": 2, "chunk_size": 7, **options}).double()
-    with torch.no_grad():
-        for parameter in block.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape))
-    return block
+    options = {"d_model": 6, "d_state": 5, "headdim": 3, "ngroups": 2, "chunk_size": 7, **options}
+    return randomized(Mamba2(**options), seed + 1)
 
 
 def stepped(block, u, state):
