@@ -27,18 +27,18 @@ def test_an_image_shows_sizes_and_the_borders_of_chunks():
 @pytest.mark.parametrize(("largest", "end"), [(None, "neither"), (0.5, "max"), (9.0, "neither")])
 def test_a_color_scale_says_what_the_shade_means_and_where_it_is_cut(largest, end):
     matrix = torch.randn(9, 5, generator=torch.Generator().manual_seed(2)).clamp(-3, 0.4)  # largest where negative
-    figure, axes = plt.subplots()
+    _, axes = plt.subplots()
     image = matrix_image(axes, matrix, "Title", largest=largest, scale="what is left")
-    assert figure.axes == [axes, image.colorbar.ax]
+    assert axes.child_axes == [image.colorbar.ax]
     assert image.colorbar.ax.get_ylabel() == "what is left"
     assert image.colorbar.extend == end
     assert image.get_clim() == (0, pytest.approx(largest or matrix.abs().max().item()))
 
 
 def test_without_a_label_there_is_no_scale():
-    figure, axes = plt.subplots()
+    _, axes = plt.subplots()
     assert matrix_image(axes, torch.eye(3), "Title").colorbar is None
-    assert figure.axes == [axes]
+    assert axes.child_axes == []
 
 
 @pytest.mark.parametrize(

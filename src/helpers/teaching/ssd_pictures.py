@@ -52,7 +52,8 @@ def matrix_image(axes, matrix, title, largest=None, chunk_size=None, scale=None)
     axes.set(title=title, xlabel="step j that wrote", ylabel="step i that reads")
     if scale:
         cut = largest is not None and sizes.max() > largest
-        axes.figure.colorbar(image, ax=axes, label=scale, extend="max" if cut else "neither")
+        beside = axes.inset_axes([1.04, 0, 0.05, 1])  # as high as the image, which a colorbar of its own axes is not
+        axes.figure.colorbar(image, cax=beside, label=scale, extend="max" if cut else "neither")
     return image
 
 
