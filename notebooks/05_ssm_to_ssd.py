@@ -255,7 +255,7 @@ agrees("matrix", faded @ part, by_loop)
 # %% [markdown]
 # The same numbers, three times. A small one to look at, with a shorter memory:
 
-# %% mystnb={"image": {"alt": "Left: a matrix of 24 by 24 steps as an image. The diagonal is dark, below it the entries fade with the distance from the diagonal, and every diagonal line has one shade; above the diagonal it is empty. Right: row 20 of it as bars, rising from almost nothing at step 4 to the largest at step 20, and nothing after that."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Left: a matrix of 24 by 24 steps as an image. The diagonal is dark, below it the entries fade with the distance from the diagonal, and every diagonal line has one shade; above the diagonal it is empty; a scale beside it goes from 0, white, to 1, dark. Right: row 20 of it as bars, rising from almost nothing at step 4 to the largest at step 20, and nothing after that."}} tags=["hide-input"]
 from helpers.teaching.ssd_pictures import matrix_image
 
 rows = torch.arange(24)
@@ -377,7 +377,7 @@ decay = torch.exp(between.masked_fill(ahead, -torch.inf))
 toy_M = toy_C[:, None] * toy_B[None, :] * decay * toy_dt[None, :]
 agrees("matrix, selective", toy_M @ noise, toy_y)
 
-# %% mystnb={"image": {"alt": "Three matrices of 40 by 40 steps as images, empty above the diagonal. First, one dt for all: dark at the diagonal, fading smoothly below it. Second, the decays with two long steps: three dark triangles along the diagonal, for steps 0 to 7, 8 to 24 and 25 to 39, and almost nothing below them, because steps 8 and 25 wipe out what came before. Third, the decays times dt: almost all columns are white; column 8 is dark down to row 24 and column 25 from there on."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Three matrices of 40 by 40 steps as images, empty above the diagonal, with a scale beside each, from 0 to 1, 0 to 1 and 0 to 4. First, one dt for all: dark at the diagonal, fading smoothly below it. Second, the decays with two long steps: three dark triangles along the diagonal, for steps 0 to 7, 8 to 24 and 25 to 39, and almost nothing below them, because steps 8 and 25 wipe out what came before. Third, the decays times dt: almost all columns are white; column 8 is dark down to row 24 and column 25 from there on."}} tags=["hide-input"]
 even = torch.exp(-0.22 * (torch.arange(40)[:, None] - torch.arange(40))).tril()
 with style():
     figure, trio = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
@@ -616,7 +616,7 @@ for name, values in [("on the diagonal", on), ("below", below)]:
     rank = int((values > 1e-12 * values[0]).sum())
     print(f"a block {name}: rank {rank} of 12")
 
-# %% mystnb={"image": {"alt": "Left: a matrix of 60 by 60 steps as an image, cut by lines into five by five blocks; the blocks on the diagonal are lower triangles, the blocks below are full, those above empty. Right: singular values of two blocks on a logarithmic axis. Those of the block on the diagonal fall slowly over all twelve. Those of the block below fall to nothing after the fourth: a hundred-millionth of a millionth of the first."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Left: a matrix of 60 by 60 steps as an image, cut by lines into five by five blocks; the blocks on the diagonal are lower triangles, the blocks below are full, those above empty; a scale beside it ends in a point, since some entries are larger. Right: singular values of two blocks on a logarithmic axis. Those of the block on the diagonal fall slowly over all twelve. Those of the block below fall to nothing after the fourth: a hundred-millionth of a millionth of the first."}} tags=["hide-input"]
 with style():
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(9.5, 4), layout="constrained"
@@ -645,7 +645,7 @@ plt.show()
 
 # %% [markdown]
 # *Left, the matrix of one head, with lines where a chunk ends. The shade is the size of an entry, without its sign; the largest
-# few are darker than the scale can say. Right, the singular values of two of the blocks.*
+# few lie beyond its end. Right, the singular values of two of the blocks.*
 #
 # Rank 4. Whatever passes from one chunk to a later one passes through the state, and for each channel that has four numbers. So
 # the block is a thin product, 12 × 4 times 4 × 12: how the later chunk reads, and what the earlier one wrote. Cut the decay at
