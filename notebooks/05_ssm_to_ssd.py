@@ -525,7 +525,7 @@ plt.show()
 
 # %% [markdown]
 # From the length of a wave to that of a window, most of them short. In a typical one of these Mamba-2 the longest memory is
-# <span data-result="median_longest:.0f">13</span> s; <span data-result="none_above_10:d">4</span> of the twelve have no head above
+# <span data-result="median_longest:.0f">14</span> s; <span data-result="none_above_10:d">4</span> of the twelve have no head above
 # ten seconds, and of all 192 heads <span data-result="tau_above_10:d">10</span> have that much. The input changes `dt` at every
 # step, so these are only where training begins. (By definition the range ends at `1 / (0.1 * 16)` steps, 0.04 s, and `1 / 0.001`
 # steps, 62 s.)
