@@ -49,6 +49,7 @@ if importlib.util.find_spec("helpers") is None:
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from torch import nn
 
@@ -65,9 +66,11 @@ device
 #
 # Two moments of the recording of chapter 00, a routine EEG of a child with absence epilepsy
 # ([eeghdf 0.2.4](https://pypi.org/project/eeghdf/0.2.4/), Christopher Lee-Messer, BSD-3-Clause). In both, large waves begin
-# at 0. One is a seizure. The other is a discharge: waves of the same kind, too short to be called one.
+# at 0, the dashed line. One is a seizure. The other is a discharge: waves of the same kind, too short to be called one. What lies
+# under the gray has not been recorded yet. The slider above the figure sets how many seconds you have seen since the waves began.
 #
-# **Guess** from the first half second which is which. Then move the control, and note when you are sure.
+# **Guess** with half a second, where the slider stands first, which of the two is the seizure. Then move it to the right, one stop at
+# a time: the gray draws back in both panels. At which stop are you sure?
 
 # %% tags=["hide-input"]
 from helpers.eeg import average_reference, load
@@ -90,7 +93,7 @@ def first_seconds(seen):
         )
         for axes, (name, piece) in zip(panels, pieces.items(), strict=True):
             for row, trace in enumerate(piece[:, :shown] * 1e6):
-                seconds = torch.arange(len(trace)) / rate - 2
+                seconds = np.arange(len(trace)) / rate - 2
                 axes.plot(
                     seconds,
                     trace - 500 * row,
@@ -101,20 +104,22 @@ def first_seconds(seen):
             axes.axvline(0, color=COLORS["marked"], linestyle="--")
             axes.set(xlim=(-2, 4), xlabel="time (s)", title=name)
         panels[0].set_yticks([0, -500, -1000], ["F3", "Cz", "O2"])
+        panels[0].set_ylabel("rows 500 µV apart")
     return figure
 
 
 def said_of_first_seconds(seen):
-    text = f"Two stretches of EEG, A and B, three channels each, up to {seen:g} seconds after large waves begin at time 0. "
+    text = f"Two stretches of EEG, A and B, three channels each, up to {seen:g} s after large waves begin at time 0; gray covers the rest. "
     if seen < 1.8:
-        return text + "In both, the same large waves."
-    return text + "In A the waves have stopped; in B they go on."
+        return text + "In both, large waves about three times a second."
+    longer = "go on" if seen < 3.5 else "went on for about three seconds"
+    return text + f"In A the waves have stopped; in B they {longer}."
 
 
 explore(
     first_seconds,
     alt=said_of_first_seconds,
-    seen=("seconds seen after the beginning", [0.5, 1.0, 1.5, 2.0, 4.0]),
+    seen=("seen since the waves began (s)", [0.5, 1.0, 1.5, 2.0, 4.0]),
 )
 
 # %% [markdown]
@@ -149,10 +154,13 @@ one_way.shape
 # **Guess** where this matrix is exactly zero.
 
 # %% tags=["hide-input"]
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 
 
-def show_influence(matrices):
+def show_influence(matrices, log=True):
+    sizes = {name: matrix.abs() for name, matrix in matrices.items()}
+    top = max(float(size.max()) for size in sizes.values())
+    norm = LogNorm(top * 1e-5, top) if log else Normalize(0, top)
     with style():
         figure, panels = plt.subplots(
             1,
@@ -161,20 +169,16 @@ def show_influence(matrices):
             squeeze=False,
             layout="constrained",
         )
-        top = max(float(matrix.max()) for matrix in matrices.values())
-        for axes, (name, matrix) in zip(
-            panels[0], matrices.items(), strict=True
-        ):
-            read = torch.where(
-                matrix == 0, torch.nan, matrix
-            )  # zero stays white
-            picture = axes.imshow(
-                read, norm=LogNorm(top * 1e-5, top), cmap="viridis_r"
-            )
+        for axes, (name, size) in zip(panels[0], sizes.items(), strict=True):
+            read = torch.where(size == 0, torch.nan, size)  # zero stays white
+            picture = axes.imshow(read, norm=norm, cmap="viridis_r")
             axes.set(title=name, xlabel="input step j")
         panels[0, 0].set_ylabel("output step i")
         figure.colorbar(
-            picture, ax=panels, label="influence; white: none", shrink=0.8
+            picture,
+            ax=panels,
+            label="influence (output / input)\nwhite: none",
+            shrink=0.8,
         )
     plt.show()
 
@@ -185,7 +189,7 @@ above = torch.triu(one_way, 1)
 print("largest above the diagonal:", above.max().item())
 
 # %% [markdown]
-# Above the diagonal, where $j$ lies after $i$. An output reads its past and itself, never its future: a *causal* layer. The
+# It is zero above the diagonal, where $j$ lies after $i$. An output reads its past and itself, never its future: a *causal* layer. The
 # dark band, four steps wide, is the short convolution inside the block. Whatever is colored to the left of it came through the
 # state: weaker, and from any distance.
 
@@ -218,7 +222,7 @@ show_influence(
 
 # %% [markdown]
 # *… and flip back.* The first flip lets the block read the last step first. Its answers come out in that order, too, so the
-# second flip puts each at its own place. Forget it, and the answer for the first second stands at the last: no error, no
+# second flip puts each at its own place. Forget it, and the answer for the first step stands at the last: no error, no
 # other shape.
 #
 # In matrices: if $M$ is a causal map, a lower triangle, and $J$ the flip, ones on the other diagonal, then the backward map is
@@ -301,7 +305,7 @@ def gflop(layer):
 
 
 # %% nbmake={"mock": {"windows": 1}}
-windows = 32 if device == "cuda" else 2
+windows = 32 if device == "cuda" else 2  # timed together
 
 
 # %% tags=["hide-input"]
@@ -335,7 +339,7 @@ for mixing, layer in layers.items():
 # %% [markdown]
 # `sum` saves the map $W$ and nothing else. `shared` has one input projection and one output projection instead of two, and
 # that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">3.4</span> GFLOP against
-# <span data-result="concat_gflop:.1f">7.3</span>. Its time is <span data-result="shared_ms:.2f">40.80</span> ms against
+# <span data-result="concat_gflop:.1f">7.3</span>. On the machine that stored this page it takes <span data-result="shared_ms:.2f">40.80</span> ms against
 # <span data-result="concat_ms:.2f">58.65</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
 # come) times the fused kernels.)
 #
@@ -376,10 +380,11 @@ def ssd_matrix(dt, B, C):
 
 
 # %%
-M = ssd_matrix(dt, B, C)
 J = torch.eye(L).flip(0)
-twice = M + J @ ssd_matrix(dt.flip(1), B.flip(1), C.flip(1)) @ J
-print("forward alone:", M.diagonal().numpy().round(2))
+M_f = ssd_matrix(dt, B, C)
+M_b = ssd_matrix(dt.flip(1), B.flip(1), C.flip(1))  # reads the flipped window
+twice = M_f + J @ M_b @ J
+print("forward alone:", M_f.diagonal().numpy().round(2))
 print("forward + backward:", twice.diagonal().numpy().round(2))
 
 # %% [markdown]
@@ -400,35 +405,44 @@ print("forward + backward:", twice.diagonal().numpy().round(2))
 # %%
 down = torch.eye(L).roll(1, 0)  # each row one step later …
 down[0] = 0  # … and nothing comes round to the first
-shifted = down @ M + J @ down @ M @ J  # M again, for a simple picture
+shifted = down @ M_f + J @ down @ M_b @ J
 shifted.diagonal()
 
-# %% mystnb={"image": {"alt": "Three 6 by 6 matrices of absolute values. Sum: all entries filled, with a dark diagonal, because both directions count the present. Shifted: the triangles above and below are filled and the diagonal is white, zero. With Hydra's own diagonal: all entries filled, the diagonal coming from a separate term."}} tags=["hide-input"]
-own = torch.diag(torch.linspace(0.4, 1.2, L))
-with style():
-    figure, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
-    shown = [twice, shifted, shifted + own]
-    titles = ["sum: present twice", "shifted: not at all", "Hydra: once"]
-    for axes, matrix, title in zip(panels, shown, titles, strict=True):
-        size = matrix.abs()
-        axes.imshow(
-            torch.where(size == 0, torch.nan, size), cmap="viridis_r", vmin=0
-        )
-        axes.set(title=title, xlabel="input step j")
-    panels[0].set_ylabel("output step i")
-plt.show()
+# %% [markdown]
+# **Guess**, before you look, where the large numbers of the doubled diagonal have gone. (Hydra learns its diagonal. Ours is as large as
+# that of one direction, so that you can compare.)
+
+# %% mystnb={"image": {"alt": "Three 6 by 6 matrices of sizes, in one scale from 0 to 4.5 that a color bar shows. Sum: all entries filled, the diagonal much darker than the rest, because both directions count the present. Shifted: the diagonal is white, zero, and the entries next to it on either side are half as dark as the diagonal of the first. Hydra: the same with a diagonal again, half as dark as that of the first."}}
+own = torch.diag(M_f.diagonal())
+show_influence(
+    {
+        "sum: present twice": twice,
+        "shifted: not at all": shifted,
+        "Hydra: once": shifted + own,
+    },
+    log=False,
+)
 
 # %% [markdown]
-# (Each panel has its own scale: compare shades within one.) The matrix on the right is called *quasiseparable*: one triangle from a forward state, one from a backward state, and a
+# They stand beside it, split again: what the forward SSD says of a step now reaches the next step, and what the backward SSD says
+# of it the step before.
+#
+# The matrix on the right is called *quasiseparable*: one triangle from a forward state, one from a backward state, and a
 # diagonal that is free. `Hydra` computes it without ever writing it down, with both directions in one call of the SSD: the
 # flipped sequence is another half of the batch.
 #
 # ### Who hears an impulse?
 #
-# Take one input step and ask which outputs hear it, in each of the layers, and in one more that you will meet in a moment.
-# (The layers hold a convolution each, which makes the steps next to the input step loud, and add the input itself. What the SSD
-# adds is the faint rest, far away.)
-# **Guess** what the curve of the fourth looks like.
+# A column of the influence tells who hears one input step. The next figure shows one column at a time. Choose a *layer* in the menu and
+# move the *input step* with the slider; the dashed line stands at that step. Each output step that hears it has a stem, on a
+# logarithmic axis. Where there is no stem, the influence is exactly zero.
+#
+# `forward only` is the block of the beginning, the next three are layers of `BiMamba2`, one for each mixing. The last entry, `unknown`,
+# is a layer with the same shapes that you will meet in a moment. All hold a short convolution, and the layers add their input to what
+# they find, so the stems beside the dashed line are high. What a state carries is low, and far from the line.
+#
+# **Guess** before you move anything: for input step 12, which output steps have a stem in `forward only`, and which in `sum`? Then choose
+# `unknown`, and look how its stems go along as you move the input step.
 
 # %% tags=["hide-input"]
 import warnings
@@ -442,7 +456,7 @@ with warnings.catch_warnings():
         "concat": {"mixing": "concat"},
         "sum": {"mixing": "sum"},
         "shared": {"mixing": "shared"},
-        "the fourth": {"backend": "conv1d"},
+        "unknown": {"backend": "conv1d"},
     }.items():
         torch.manual_seed(SEED)
         heard[name] = influence(BiMamba2(8, **{**options, **choice}), x)
@@ -461,7 +475,7 @@ def who_hears(layer, step):
         axes.set(
             xlabel="output step",
             ylabel="influence",
-            title=f"{layer}: input {step}",
+            title=f"{layer}: who hears input step {step}?",
         )
     return figure
 
@@ -482,10 +496,14 @@ explore(
 )
 
 # %% [markdown]
+# `forward only` has no stem before the line. The three mixings have stems on both sides, to both ends of the window. `unknown` has five
+# stems, wherever the line stands.
+
+# %% [markdown]
 # ## The stand-in
 # <a id="lab-stand-in"></a>
 #
-# `mamba_ssm` is hard to install (chapters 01 and 02 are about nothing else). So programs guard its import, and put something in
+# `mamba_ssm` is hard to install (chapters [01](01_install.ipynb) and [02](02_loader.ipynb) are about nothing else). So programs guard its import, and put something in
 # its place when it fails. The [program of the field notes](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2/blob/main/src/brain_brr/models/mamba.py)
 # catches the failed import, catches some errors of the kernels *during the forward pass* as well, prints a line, and goes on with
 # a depthwise `Conv1d` in the place of each block. So a run of days can become another experiment in the middle, and only a line
@@ -513,7 +531,7 @@ show_influence(
 )
 
 # %% [markdown]
-# The band is the fourth curve of the explorer: two steps to either side, five in all, and exactly nothing beyond. In the
+# This is the unknown layer of the explorer: two steps to either side, five in all, and exactly nothing beyond. In the
 # detector these layers work at 16 steps a second:
 
 # %%
@@ -546,7 +564,8 @@ def cues(batch, random):
     gaps = torch.randint(8, LENGTH // 2, (batch, LENGTH // 8), generator=random)
     at = (gaps.cumsum(1) - 8).clamp(max=LENGTH)
     sign = 2.0 * torch.randint(0, 2, at.shape, generator=random) - 1
-    return torch.zeros(batch, LENGTH + 1).scatter(1, at, sign)[:, :LENGTH]
+    cue = torch.zeros(batch, LENGTH + 1).scatter(1, at, sign)
+    return cue[:, :LENGTH]  # the last column took all that came too late
 
 
 # %% [markdown]
@@ -575,20 +594,20 @@ def cue_task(batch, random):
     return x, answers, distances  # each (batch, LENGTH, 2)
 
 
-# %% mystnb={"image": {"alt": "Three traces against 128 steps, one window of the task. Top: the input with cues, three or four spikes of height plus or minus one at irregular distances, in faint noise. Middle: the answer to what was the last cue, a line that jumps to plus or minus one at each cue and stays there. Bottom: the answer to what will the next cue be, which jumps right after each cue."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Three traces against 128 steps, one window of the task. Top: the input with cues, three spikes of height plus or minus one at irregular distances, in faint noise. Middle: the answer to what was the last cue, a line that jumps to plus or minus one at each cue and stays there. Bottom: the answer to what will the next cue be, which jumps right after each cue."}} tags=["hide-input"]
 example_x, example_y, _ = cue_task(1, torch.Generator().manual_seed(SEED))
 with style():
     figure, panels = plt.subplots(
         3, 1, figsize=(9, 3.8), sharex=True, layout="constrained"
     )
-    panels[0].plot(example_x[0, :128, 0], color=COLORS["ink"], linewidth=0.9)
+    panels[0].plot(example_x[0, :, 0], color=COLORS["ink"], linewidth=0.9)
     panels[0].set_title("cues")
     for axes, question, name in zip(
         panels[1:], range(2), ["the last cue", "the next cue"], strict=True
     ):
         axes.step(
-            range(128),
-            example_y[0, :128, question],
+            range(LENGTH),
+            example_y[0, :, question],
             color=COLORS["accent"],
             where="mid",
         )
@@ -653,7 +672,7 @@ for name in NETWORKS:
 # %% nbmake={"mock": {"EXAM": 16, "SEEDS": [0], "STEPS": 3}}
 STEPS = 200
 EXAM = 256  # windows to test on
-SEEDS = range(2) if device == "cuda" else range(1)
+SEEDS = range(3) if device == "cuda" else range(1)
 
 
 # %%
@@ -672,19 +691,26 @@ def train(net, task, seed):
     return loss.item()
 
 
+# %%
+def train_all(task, inputs):
+    """Every network with every seed; prints the loss of each one's last step."""
+    nets = {}
+    for name in NETWORKS:
+        losses = []
+        for seed in SEEDS:
+            torch.manual_seed(seed)
+            nets[name, seed] = network(name, inputs)
+            losses.append(f"{train(nets[name, seed], task, seed):.3f}")
+        print(f"{name:17s} loss", *losses)
+    return nets
+
+
 # %% [markdown]
 # **Guess**, and write it down: which of the six answers the first question, which the second, and up to how many steps from the
 # cue? For the stand-ins you can compute it: two steps a layer.
 
 # %%
-cue_nets, cue_losses = {}, {}
-for name in NETWORKS:
-    for seed in SEEDS:
-        torch.manual_seed(seed)
-        net = network(name, inputs=2)
-        cue_losses[name, seed] = train(net, cue_task, seed)
-        cue_nets[name, seed] = net.eval()
-    print(f"{name:17s} loss {cue_losses[name, SEEDS[0]]:.3f}")
+cue_nets = train_all(cue_task, inputs=2)
 
 # %% [markdown]
 # Now windows that none of them has seen, and the share of right answers by the distance to the cue that is asked for.
@@ -697,8 +723,6 @@ exam = cue_task(EXAM, torch.Generator().manual_seed(1000))
 
 
 # %%
-
-
 @torch.no_grad()
 def cue_accuracy(net, question):
     x, answers, distances = exam
@@ -719,60 +743,9 @@ for name in NETWORKS:
     ]
     accuracy[name] = torch.tensor(found)
 
-# %% tags=["hide-input"]
-LOOKS = {
-    "concat": (COLORS["accent"], "o", "-"),
-    "sum": (COLORS["accent"], "s", "--"),
-    "shared": (COLORS["accent"], "^", ":"),
-    "forward only": (COLORS["ink"], "v", "-"),
-    "stand-in": (COLORS["marked"], "D", "-"),
-    "stand-in, larger": (COLORS["marked"], "X", "--"),
-}
-
-
-# %% tags=["hide-input"]
-def by_distance(axes, edges, values, per_second=1):
-    """One line a network over distance; values: name to (seeds, distances)."""
-    middle = [
-        (low + high - 1) / 2 / per_second for low, high in pairwise(edges)
-    ]
-    for name, found in values.items():
-        color, marker, line = LOOKS[name]
-        axes.plot(
-            middle,
-            found.mean(0),
-            color=color,
-            marker=marker,
-            linestyle=line,
-            markersize=4,
-            linewidth=1.2,
-            label=name,
-        )
-        axes.fill_between(
-            middle,
-            found.amin(0),
-            found.amax(0),
-            color=color,
-            alpha=0.15,
-            linewidth=0,
-        )
-    axes.axhline(0.5, color=COLORS["quiet"], linewidth=0.8)
-    axes.set_ylim(0.3, 1.05)
-
-
-def mark_reach(axes, places):
-    for place, depth in places:
-        axes.axvline(place, color=COLORS["quiet"], linestyle=":", linewidth=1)
-        axes.annotate(
-            f"{depth} layers:\nreach",
-            (place, 0.33),
-            xytext=(3, 0),
-            textcoords="offset points",
-            fontsize=8,
-        )
-
-
 # %% mystnb={"image": {"alt": "Two panels of the share of right answers against the distance to the cue, from 0 to 56 steps, one line for each of six networks. Left, the last cue: the three bidirectional networks and the forward one stay at 1 over all distances; the stand-in falls to one half after 4 steps, the larger one after 12, where dotted lines mark their computed reach. Right, the next cue: the three bidirectional networks stay at 1, the forward one is at one half at every distance above 0, and the stand-ins fall at the same steps as on the left."}} tags=["hide-input"]
+from helpers.teaching.distance_plots import by_distance, mark_reach
+
 with style():
     figure, panels = plt.subplots(
         1, 2, figsize=(10, 4), sharey=True, layout="constrained"
@@ -786,7 +759,8 @@ with style():
             EDGES,
             {name: values[:, question] for name, values in accuracy.items()},
         )
-        mark_reach(axes, [(4.5, 2), (12.5, 6)])
+        # 4 and 12 steps away, the cue is still reached
+        mark_reach(axes, {n: 2 * n + 0.5 for n in (2, 6)})
         axes.set(title=title, xlabel="distance to the cue (steps)")
     panels[0].set_ylabel("share of right answers")
     panels[1].legend(loc="center right", fontsize=8)
@@ -814,8 +788,11 @@ record(
 )
 
 # %% [markdown]
-# What to look for. (Lines at 1 lie on each other.) Far from any cue, the worst of the bidirectional networks (over all seeds, of which there is one without a GPU) and both questions is right in
-# <span data-result="cue_far_worst_ssm:.2f">1.00</span> of all cases, the best of the stand-ins in
+# Each line is the mean of the seeds, three on a GPU and one elsewhere; where there are three, a band goes from the worst to the best.
+# (At 1, marks of several networks lie in each other.)
+#
+# Far from the cue, beyond any reach, all three bidirectional networks answer both questions. The worst of them, over all seeds
+# and both questions, is right in <span data-result="cue_far_worst_ssm:.2f">1.00</span> of all cases. The best of the stand-ins is right in
 # <span data-result="cue_far_best_conv:.2f">0.50</span>: a coin. Reading forward only answers the first question and is a coin at the
 # second (<span data-result="cue_far_forward_next:.2f">0.49</span>).
 #
@@ -832,8 +809,8 @@ record(
 #
 # Cues are abstract. Here is something closer to an EEG. **All of it is synthetic**: noise, waves of 3 Hz that last for seconds, and
 # in half of the windows half a second of 20 Hz right before them. Waves that began like that are called a seizure here, from the
-# first sample to the last; waves without it are not. (Real seizures often begin with fast activity. It is low then;
-# here it is drawn large. Nothing more is meant by it.) One step is four samples at 64 Hz, so there are 16 steps a second, and each has two
+# first sample to the last; waves without it are not. (Real seizures often begin with fast activity, of low amplitude. Here it is
+# drawn large, and nothing more is meant by it.) One step is four samples at 64 Hz, so there are 16 steps a second, and each has two
 # labels: is it in a seizure, is it in a spike. In the middle of the waves both kinds look the same.
 #
 # A second task on the same windows asks only what is there: does this step hold a *spike*?
@@ -854,14 +831,14 @@ with style():
     for axes, index, title in zip(
         panels, shown, ["a synthetic seizure", "not one"], strict=True
     ):
-        trace = x_eeg[index].flatten()[: 8 * 64]
+        trace = x_eeg[index].flatten()
         axes.plot(
             torch.arange(len(trace)) / 64,
             trace,
             color=COLORS["ink"],
             linewidth=0.7,
         )
-        label = (y_eeg[index, :128, 0] > 0).repeat_interleave(4)
+        label = (y_eeg[index, :, 0] > 0).repeat_interleave(4)
         axes.fill_between(
             torch.arange(len(label)) / 64,
             -3.4,
@@ -874,7 +851,7 @@ with style():
 plt.show()
 
 # %% [markdown]
-# **Guess:** how far into the waves do the stand-ins know, and which networks find the spikes?
+# **Guess:** for how long after the waves began do the stand-ins know of which kind they are? And which networks find the spikes?
 
 
 # %%
@@ -883,13 +860,7 @@ def eeg_task(batch, random):
 
 
 # %%
-eeg_nets = {}
-for name in NETWORKS:
-    for seed in SEEDS:
-        torch.manual_seed(seed)
-        eeg_nets[name, seed] = network(name, inputs=4)
-        loss = train(eeg_nets[name, seed], eeg_task, seed)
-    print(f"{name:17s} loss {loss:.3f}")
+eeg_nets = train_all(eeg_task, inputs=4)
 
 # %% [markdown]
 # The score is the AUROC of chapter 00: 1 is perfect, 0.5 is a coin. For seizures it is computed among the steps of waves alone,
@@ -907,7 +878,7 @@ labels = y_exam > 0
 # %%
 @torch.no_grad()
 def scores(net):
-    return net.eval()(x_exam.to(device)).cpu()
+    return net(x_exam.to(device)).cpu()
 
 
 # %%
@@ -935,7 +906,8 @@ for name in NETWORKS:
 with style():
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     by_distance(axes, WAVE_EDGES, seizures, per_second=STEPS_PER_SECOND)
-    mark_reach(axes, [(4 / 16, 2), (12 / 16, 6)])
+    # 3 and 11 steps into the waves, the end of the burst is still reached
+    mark_reach(axes, {n: (2 * n - 0.5) / STEPS_PER_SECOND for n in (2, 6)})
     axes.set(
         xlabel="time since the waves began (s)",
         ylabel="AUROC",
@@ -967,8 +939,8 @@ record(
 
 # %% [markdown]
 # The same picture, with two differences. The network that reads forward only is as good as the others: what decides lies in the
-# past this time. So this task asks for memory, and not for the future. And the stand-ins stop short of their reach: it is the most that they
-# *can* know, not what they learn to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
+# past this time. So this task asks for memory, and not for the future. And the stand-ins get worse before the dotted lines, where the
+# burst leaves their reach: that is the most that they *can* know, not what they learn to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
 # <span data-result="late_best_conv:.2f">0.51</span>.
 #
 # And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">1.000</span>. For what lies within its reach,
@@ -980,19 +952,20 @@ record(
 # ## What a result has to say
 # <a id="lab-record"></a>
 #
-# Then a result has to name what made it. Every layer here can be asked, for the very input that it is about to compute:
+# Then a result has to name what made it. Every layer of `BiMamba2` can be asked what computes it, for the very input that it gets. We
+# ask the networks that were trained on the cues, and hand their first layer what the linear maps before it make of such windows:
 
 # %%
-window = torch.randn(1, 960, 32, device=device)
+x_cue, _, _ = cue_task(16, torch.Generator().manual_seed(SEED))
 for name in ("concat", "shared", "stand-in"):
-    layer = network(name, inputs=2)[3]  # the first of its layers
-    print(f"{name:9s} {layer.backend_for(window)}")
-    record(
-        **{f"backend_of_{name.replace('-', '_')}": layer.backend_for(window)}
-    )
+    net = cue_nets[name, SEEDS[0]]
+    begin, layer = net[:3], net[3]
+    used = layer.backend_for(begin(x_cue.to(device)))
+    print(f"{name:9s} {used}")
+    record(**{f"backend_of_{name.replace('-', '_')}": used})
 
 # %% [markdown]
-# Networks built like this were trained above: on the machine that stored this page, `concat` was computed by
+# On the machine that stored this page, `concat` was computed by
 # <span data-result="backend_of_concat:s">torch</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
 # PyTorch (`torch`) elsewhere: the same function. `"conv1d"` is another one, so
 # it is in the detector's `config`, the dictionary that builds it again and that goes into a checkpoint:
@@ -1004,7 +977,7 @@ detector = SeizureDetector(mamba_layers=1, backend="conv1d")
 {key: detector.config[key] for key in ("mamba_layers", "mixing", "backend")}
 
 # %% [markdown]
-# The variable of the field notes works here, too. It replaces `"auto"` and nothing else; **guess** what the second line says.
+# The variable of the field notes, `SEIZURE_MAMBA_FORCE_FALLBACK`, works here, too. It replaces `"auto"` and nothing else; **guess** what the second line says.
 
 # %%
 from helpers.environment import Lab, expect_error
@@ -1041,35 +1014,45 @@ with (
 # | answers that belong to the mirrored time | the second flip is missing | flip back before joining |
 # | half of the expected parameters | both directions hold the *same* block: `self.backward = self.forward` | two blocks, or one that is meant to be shared |
 # | NaN under float16, with `sum` | without a norm behind it, a sum doubles what goes on, layer by layer; [reported for Vim](https://github.com/hustvl/Vim/pull/90) | divide the sum by 2, as there; here a LayerNorm follows every sum |
-# | a padded window has other answers than its signal alone | the padding is what the backward direction reads *first* | cut windows that are full; the next cell shows it |
+# | zeros behind a short recording change the answers for the recording | the padding is what the backward direction reads *first* | cut windows that are full; the next cell shows it |
 # | a fast import, fast training, fewer parameters than the paper says | the stand-in | `backend_for`, and count what runs |
 
+# %% [markdown]
+# Padding, on the block of the beginning and its 24 steps of signal: each direction reads the signal alone, and then with 8 steps of
+# zeros behind it, and we compare the answers *for the signal*.
+#
+# **Guess:** are only the last steps of the signal touched, those beside the zeros?
+
 # %%
-padded = torch.cat([x, torch.zeros(1, 8, 8)], dim=1)  # 8 steps of nothing
+padded = torch.cat([x, torch.zeros(1, 8, 8)], dim=1)  # (1, 24 + 8, 8)
+print("off by, in steps     0-7   8-15  16-23")
 for name, layer in {"forward": forward, "backward": backward}.items():
     off = (layer(padded)[:, :24] - layer(x)).detach().abs().amax(dim=(0, 2))
-    print(f"{name:9s} off by {off.max():.0e}, most at step {off.argmax()}")
+    print(f"{name:18s}", *(f"{part.max():.0e}" for part in off.split(8)))
 
 # %% [markdown]
-# Zeros are not nothing: the convolution has a bias, and the state takes it in. The forward direction meets the padding when all
-# is said; the backward one begins with it, and its state carries it inward: the last step of the signal is not where it shows
-# most. In this untrained block the effect is small. Nothing keeps it so.
+# The forward direction comes to the zeros last, when its answers for the signal are given. The backward direction comes to them
+# first. And zeros leave a trace: the convolution in the block has a bias, so what reaches the state is not zero. The backward
+# direction enters the signal with that in its state and carries it along, to the very first step. In this untrained block the
+# difference is small. Nothing keeps it small in a trained one.
 #
 # ## Exercises
 #
 # Fill in the function, run the cell. An unfilled one prints a hint; a wrong one says what it expected.
 #
-# **07.1** Write `both_ways(causal, x)`: the sum of what `causal` makes of `x` forward in time and backward in time, each step at its
-# own place. `x` is a tensor `(batch, length, channels)`, and `causal` a function from such a tensor to one of the same shape.
+# **07.1** The cell above reads the zeros of a padded window first. Mend it: write `backward_each(causal, x, lengths)`, what `causal`
+# makes of each window's *signal* in reversed time, each step at its own place, as if there were no padding; and 0 at the steps of the
+# padding. `x` is a tensor `(batch, length, channels)`, `lengths` a list with the steps of signal of each window, and `causal` a function from
+# such a tensor, of any length, to one of the same shape.
 
 # %%
 from helpers.teaching import check, solution
 
 
-def both_ways(causal, x): ...
+def backward_each(causal, x, lengths): ...
 
 
-check("07.1", both_ways)
+check("07.1", backward_each)
 
 # %% tags=["remove-input"]
 solution("07.1")
@@ -1092,7 +1075,7 @@ solution("07.2")
 # %% [markdown]
 # **07.3** Write `reader_of(influence)`: from an influence matrix (a NumPy array of sizes, zero or more; row $i$ for output $i$), say
 # which layer it is: `"forward"`, `"backward"`, `"both"`, or `"convolution"`, which reads a few steps on either side. Only an exact
-# zero means that nothing is read. (`import numpy as np` first.)
+# zero means that nothing is read. (`heard["sum"].numpy()` is one to try it on.)
 
 
 # %%
@@ -1105,15 +1088,16 @@ check("07.3", reader_of)
 solution("07.3")
 
 # %% [markdown]
-# **07.4** Write `quasiseparable(ahead, behind, diagonal)`: Hydra's matrix as a NumPy array `(length, length)`. `ahead` and `behind`
-# are the lower triangles that the two directions compute, each in its own order of reading; `diagonal` has `length` numbers.
+# **07.4** Hydra computes its matrix without ever writing it down. Write `join(ahead, behind, diagonal, x)`, its $y$ from what the two SSDs
+# gave. All are NumPy arrays: `x`, `ahead` and `behind` are `(length, channels)`, and `diagonal` has one number a step, $D + W_D x_t$. `behind`
+# is in its own order of reading: `behind[0]` belongs to the last step.
 
 
 # %%
-def quasiseparable(ahead, behind, diagonal): ...
+def join(ahead, behind, diagonal, x): ...
 
 
-check("07.4", quasiseparable)
+check("07.4", join)
 
 # %% tags=["remove-input"]
 solution("07.4")

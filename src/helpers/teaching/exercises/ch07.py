@@ -1,4 +1,4 @@
-"""Exercises of chapter 07: both directions from one, how far convolutions reach, and who reads what."""
+"""Exercises of chapter 07: padded windows backward, how far convolutions reach, who reads what, Hydra's join."""
 
 import random
 
@@ -10,39 +10,52 @@ from helpers.teaching.exercises import Exercise, WrongAnswer, attempt
 __all__ = ["EXERCISES"]
 
 
-def both_ways(causal, x):
-    return causal(x) + causal(x.flip(1)).flip(1)
+def backward_each(causal, x, lengths):
+    y = torch.zeros_like(x)
+    for window, length in enumerate(lengths):
+        signal = x[window : window + 1, :length]
+        y[window, :length] = causal(signal.flip(1)).flip(1)[0]
+    return y
 
 
-def check_both_ways(answer):
+def check_backward_each(answer):
     random_numbers = torch.Generator().manual_seed(1)
-    for shape in [(2, 5, 3), (1, 7, 7), (3, 4, 2), (5, 1, 2)]:
+    for shape, lengths in [((2, 5, 3), [5, 2]), ((1, 7, 7), [4]), ((3, 4, 2), [1, 4, 3]), ((4, 6, 1), [6, 6, 6, 6])]:
         x = torch.randn(shape, generator=random_numbers, dtype=torch.float64)
+        expected = torch.zeros_like(x)
+        for window, length in enumerate(lengths):
+            x[window, length:] = 0
+            for t in range(length):
+                expected[window, t] = sum(0.5 ** (s - t) * (x[window, s] + 1) for s in range(t, length))
         before = x.clone()
-        found = attempt(answer, _fading, x)
-        expected = torch.stack(
-            [
-                sum(0.5 ** abs(t - s) * before[:, s] * (2 if s == t else 1) for s in range(shape[1]))
-                for t in range(shape[1])
-            ],
-            dim=1,
-        )
-        if not torch.is_tensor(found) or found.shape != x.shape or not torch.allclose(found, expected):
-            what = tuple(found.shape) if torch.is_tensor(found) and found.shape != x.shape else "other values"
+        found = attempt(answer, _fading, x, list(lengths))
+        if not torch.is_tensor(found) or found.shape != x.shape or not _close(found, expected).all():
             raise WrongAnswer(
-                f"both_ways(fading, x) at shape {shape} gave {what}, expected the sum of what fading reads "
-                "forward and what it reads in reversed time, each at its place: time is dimension 1, reversed twice."
+                f"backward_each(fading, x, {lengths}) at shape {shape} gave {_what_differs(found, expected)}, expected "
+                "what fading (y[t] = y[t-1] / 2 + x[t] + 1) makes of each signal in reversed time: the signal alone is "
+                "reversed, its answers are reversed back, and where there is no signal stands 0."
             )
         if not torch.equal(x, before):
-            raise WrongAnswer("both_ways gave a changed x, expected it untouched: flip makes a copy, use that.")
+            raise WrongAnswer("backward_each gave a changed x, expected it untouched: write to a new tensor.")
 
 
 def _fading(x):
-    """A causal map: y_t = y_(t-1) / 2 + x_t."""
-    y = [x[:, 0]]
+    """A causal map in which zeros leave a trace: y_t = y_(t-1) / 2 + x_t + 1."""
+    y = [x[:, 0] + 1]
     for t in range(1, x.shape[1]):
-        y.append(0.5 * y[-1] + x[:, t])
+        y.append(0.5 * y[-1] + x[:, t] + 1)
     return torch.stack(y, dim=1)
+
+
+def _close(found, expected):
+    return torch.isclose(found.to(expected), expected, atol=1e-6)  # an answer in float32 will do
+
+
+def _what_differs(found, expected):
+    if not torch.is_tensor(found) or found.shape != expected.shape:
+        return f"the shape {tuple(found.shape)}" if torch.is_tensor(found) else f"no tensor ({type(found).__name__})"
+    window, step, _ = _close(found, expected).logical_not().nonzero()[0].tolist()
+    return f"other values, first in window {window} at step {step}"
 
 
 def reach(kernel_size, n_layers, rate):
@@ -106,63 +119,83 @@ _DESCRIBED = {
 }
 
 
-def quasiseparable(ahead, behind, diagonal):
-    def shifted(matrix):
-        return np.vstack([np.zeros(len(matrix)), matrix[:-1]])  # each output one step later
+def join(ahead, behind, diagonal, x):
+    y = diagonal[:, np.newaxis] * x
+    y[1:] += ahead[:-1]
+    y[:-1] += behind[::-1][1:]
+    return y
 
-    return shifted(ahead) + shifted(behind)[::-1, ::-1] + np.diag(diagonal)
 
-
-def check_quasiseparable(answer):
+def check_join(answer):
     draw = np.random.default_rng(4)
-    for length in (1, 2, 5, 8):
-        ahead, behind = (np.tril(draw.normal(size=(length, length))) for _ in range(2))
+    for length, channels in [(1, 2), (2, 1), (5, 3), (8, 8)]:
+        ahead, behind, x = draw.normal(size=(3, length, channels))
         diagonal = draw.normal(size=length)
-        expected = np.zeros((length, length))
-        for i in range(length):
-            for j in range(length):
-                if j < i:
-                    expected[i, j] = ahead[i - 1, j]
-                elif j > i:
-                    expected[i, j] = behind[length - 1 - (i + 1), length - 1 - j]
-                else:
-                    expected[i, j] = diagonal[i]
-        found = attempt(answer, ahead.copy(), behind.copy(), diagonal.copy())
+        expected = np.zeros((length, channels))
+        for t in range(length):
+            expected[t] = diagonal[t] * x[t]
+            if t > 0:
+                expected[t] += ahead[t - 1]
+            if t < length - 1:
+                expected[t] += behind[length - 1 - (t + 1)]  # the reading of step t + 1
+        found = attempt(answer, ahead.copy(), behind.copy(), diagonal.copy(), x.copy())
         if np.shape(found) != expected.shape or not np.allclose(found, expected):
-            place = _first_difference(found, expected)
             raise WrongAnswer(
-                f"quasiseparable of two {length} x {length} matrices gave {place}: below the diagonal stands ahead, "
-                "one step later; above it behind, a step later, then reversed in rows and columns; on it the diagonal."
+                f"join at length {length} with {channels} channels gave {_first_difference(found, expected)}: step t "
+                "takes ahead of t - 1, behind of t + 1 and diagonal[t] * x[t]; past an end there is nothing to take."
             )
 
 
 def _first_difference(found, expected):
     if np.shape(found) != expected.shape:
         return f"the shape {np.shape(found)}, expected {expected.shape}"
-    i, j = np.argwhere(~np.isclose(found, expected))[0]
-    return f"{found[i, j]:.3f} in row {i}, column {j}, expected {expected[i, j]:.3f}"
+    found = np.asarray(found)
+    step, channel = np.argwhere(~np.isclose(found, expected))[0]
+    return f"{found[step, channel]:.3f} at step {step}, channel {channel}, expected {expected[step, channel]:.3f}"
 
 
-def _rolled(ahead, behind, diagonal):
-    return np.roll(ahead, 1, 0) + np.roll(behind, 1, 0)[::-1, ::-1] + np.diag(diagonal)
+def _rolled(ahead, behind, diagonal, x):
+    return np.roll(ahead, 1, 0) + np.roll(behind[::-1], -1, 0) + diagonal[:, np.newaxis] * x
 
 
-def _rows_only(ahead, behind, diagonal):
-    shifted = np.vstack([np.zeros(len(behind)), behind[:-1]])
-    return np.vstack([np.zeros(len(ahead)), ahead[:-1]]) + shifted[::-1] + np.diag(diagonal)
+def _same_way(ahead, behind, diagonal, x):
+    y = diagonal[:, np.newaxis] * x
+    y[1:] += ahead[:-1] + behind[::-1][:-1]
+    return y
+
+
+def _order_of_reading(ahead, behind, diagonal, x):
+    y = diagonal[:, np.newaxis] * x
+    y[1:] += ahead[:-1]
+    y[:-1] += behind[1:]
+    return y
+
+
+def _masked(y, lengths):
+    """With zeros where a window has no signal."""
+    y = y.clone()
+    for window, length in enumerate(lengths):
+        y[window, length:] = 0
+    return y
 
 
 EXERCISES = [
     Exercise(
         "07.1",
-        "x.flip(1) reverses time. What has to be reversed once more?",
-        check_both_ways,
-        both_ways,
+        "for one window of 5 steps of signal: which slice of x do you reverse, and where do its answers go?",
+        check_backward_each,
+        backward_each,
         {
-            "forgets to flip back": lambda causal, x: causal(x) + causal(x.flip(1)),
-            "flips the channels": lambda causal, x: causal(x) + causal(x.flip(-1)).flip(-1),
-            "flips the batch": lambda causal, x: causal(x) + causal(x.flip(0)).flip(0),
-            "runs forward twice": lambda causal, x: causal(x) + causal(x),
+            "reverses the zeros along": lambda causal, x, lengths: _masked(causal(x.flip(1)).flip(1), lengths),
+            "forgets to reverse back": lambda causal, x, lengths: torch.stack(
+                [torch.cat([causal(x[i : i + 1, :n].flip(1))[0], 0 * x[i, n:]]) for i, n in enumerate(lengths)]
+            ),
+            "reverses the channels": lambda causal, x, lengths: _masked(causal(x.flip(-1)).flip(-1), lengths),
+            "answers for the padding too": lambda causal, x, lengths: (
+                backward_each(causal, x, lengths) + 1.0 * (x == 0)
+            ),
+            "takes one length for all": lambda causal, x, lengths: backward_each(causal, x, len(x) * [max(lengths)]),
+            "reads forward": lambda causal, x, lengths: _masked(causal(x), lengths),
         },
     ),
     Exercise(
@@ -205,18 +238,14 @@ EXERCISES = [
     ),
     Exercise(
         "07.4",
-        "shift the rows of each causal matrix down by one; reverse the second in rows and columns.",
-        check_quasiseparable,
-        quasiseparable,
+        "begin with diagonal[:, np.newaxis] * x. Which steps of y get something from ahead, and from which rows?",
+        check_join,
+        join,
         {
-            "does not shift": lambda ahead, behind, diagonal: ahead + behind[::-1, ::-1] + np.diag(diagonal),
-            "lets the last row come round": _rolled,
-            "reverses the rows only": _rows_only,
-            "reverses before it shifts": lambda ahead, behind, diagonal: (
-                np.vstack([np.zeros(len(ahead)), ahead[:-1]])
-                + np.vstack([np.zeros(len(behind)), behind[::-1, ::-1][:-1]])
-                + np.diag(diagonal)
-            ),
+            "does not shift": lambda ahead, behind, diagonal, x: ahead + behind[::-1] + diagonal[:, np.newaxis] * x,
+            "lets an end come round": _rolled,
+            "shifts both the same way": _same_way,
+            "leaves behind in its order of reading": _order_of_reading,
         },
     ),
 ]
