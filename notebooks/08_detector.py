@@ -24,8 +24,8 @@
 # - see the shape of the signal after each stage of U-Net, ResCNN and Bi-Mamba-2;
 # - count 32,606,439 parameters, and say what the 13.4 million are;
 # - compute what one step has seen of the EEG, and check it by gradients;
-# - silence the state space layers with a common line of initialization code, and measure the silence;
-# - know what a window costs, and which part is worth making faster.
+# - silence the state space layers with a common line of initialization code, and find out which of its draws does it;
+# - know what a window costs in time and memory, and which part is worth making faster.
 #
 # **You need** PyTorch, and [chapter 00](00_start_here.ipynb). One section (*One line that silences the state*) looks inside a Mamba-2
 # block, and assumes [chapter 06](06_mamba2_block.ipynb). The detector follows one that was published with the code behind this
@@ -180,12 +180,42 @@ from helpers.benchmarks.stages import measure_stages
 
 costs = measure_stages(model, BATCH, LENGTH, REPEATS)
 slowest = max(costs, key=lambda cost: cost.training_ms)
-print("most time:", slowest.name, f"{slowest.training_ms:.1f} ms in training")
+print("most time:", slowest.name)
 record(slowest=slowest.name, batch=BATCH)
 
+# %%
+SHOWN = "encoder.stages.0 encoder.stages.3 rescnn.0 mamba.0 decoder.stages.3"
+
+# %%
+for row, cost in zip(rows, costs, strict=True):
+    if row.name in SHOWN.split():
+        print(
+            f"{row.name:16s} {row.parameters:9,d} parameters"
+            f" {row.gflop:5.2f} GFLOP {cost.training_ms:6.1f} ms in training"
+        )
+
 # %% [markdown]
-# Where this page was made it is `<span data-result="slowest">mamba.1</span>`. Now by part of the network, as shares of the
-# whole:
+# Where this page was made the slowest is `<span data-result="slowest">mamba.1</span>`. Now look at the first two lines. Both stages give a
+# window back as about a million numbers, 64 channels × 15,360 steps and 512 × 1,920. So batch norm and ReLU have the same
+# work in both. The convolutions do not:
+
+# %%
+both = {row.name: (row, cost) for row, cost in zip(rows, costs, strict=True)}
+fine, fine_cost = both["encoder.stages.0"]
+deep, deep_cost = both["encoder.stages.3"]
+
+# %%
+operations = deep.gflop / fine.gflop
+duration = deep_cost.training_ms / fine_cost.training_ms
+print(f"{operations:.1f} times the operations, {duration:.1f} times the time")
+record(deep_operations=operations, deep_duration=duration)
+
+# %% [markdown]
+# <span data-result="deep_operations:.1f">6.0</span> times the operations take <span data-result="deep_duration:.1f">…</span>
+# times as long. (On a CPU, where arithmetic costs more beside memory, it was <span data-result="cpu/deep_duration:.1f">…</span> times.)
+# The million numbers have to be read and written in either case, and not one operation of batch norm and ReLU was counted.
+#
+# By part of the network, as shares of the whole:
 
 
 # %%
@@ -209,7 +239,7 @@ for label, totals in counted.items():
     record(**{f"mamba_{label}": share})
     print(f"{label:10s} of the Bi-Mamba-2 layers: {share:.0f} %")
 
-# %% mystnb={"image": {"alt": "Four groups of horizontal bars, one group for each part of the network: encoder, ResCNN, Mamba and decoder. Each group has three bars, the share of parameters, of operations and of time in training, from 0 to 100 percent. The Bi-Mamba-2 layers lead in all three, but their share of the operations is much smaller than that of the parameters; encoder and decoder have few parameters and about twice that share of the operations."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Four groups of horizontal bars, one group for each part of the network: encoder, ResCNN, Mamba and decoder. Each group has three bars, the share of parameters, of operations and of time in training, in percent of the whole network. The Bi-Mamba-2 layers lead in all three, but their share of the operations is much smaller than that of the parameters; encoder and decoder have few parameters and about twice that share of the operations."}} tags=["hide-input"]
 import matplotlib.pyplot as plt
 
 from helpers.teaching import COLORS, style
@@ -233,9 +263,8 @@ plt.show()
 # %% [markdown]
 # The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f">69</span> percent of the parameters, take
 # <span data-result="mamba_operations:.0f">54</span> percent of the operations, and
-# <span data-result="mamba_time:.0f">47</span> percent of the training time on this machine. What the counts do not show are stages with few
-# parameters and long signals: at 256 Hz, 64 channels of a window are a million numbers, and batch norm and ReLU each read
-# and write all of them without a single operation that was counted.
+# <span data-result="mamba_time:.0f">47</span> percent of the training time on this machine. The others are the stages with few parameters and
+# long signals.
 #
 # **One honest footnote to the operations.** The state space part is computed in chunks, and the size of a chunk changes the
 # count, never the result. Ours has 32 steps, the official kernels' default has 256:
@@ -243,8 +272,8 @@ plt.show()
 # %%
 for chunk_size in (32, 256):
     with torch.device("meta"):
-        counted = count_stages(SeizureDetector(chunk_size=chunk_size))
-    print(chunk_size, f"{sum(row.gflop for row in counted):6.2f} GFLOP")
+        chunked = count_stages(SeizureDetector(chunk_size=chunk_size))
+    print(chunk_size, f"{sum(row.gflop for row in chunked):6.2f} GFLOP")
 
 # %% [markdown]
 # So "the GFLOPs of this network" is only a number once the chunk is named.
@@ -452,52 +481,76 @@ tuned = with_statistics(tuned, stretches)  # (4, 19, 3840)
 
 # %% [markdown]
 # Then a burst of 20 Hz, half a second long, is added to all channels, and we compare what is inside the network with it and
-# without it. **Guess** what the burst looks like in the finest skip, and what in a map at the bottom.
+# without it. There are eight bursts under the same envelope, the wave of each an eighth of a period ahead of the one before;
+# we will need them in a moment.
+
+# %% nbmake={"mock": {"BURSTS": 4}}
+BURSTS = 8
 
 # %%
+TURNS = torch.arange(BURSTS) / BURSTS  # of a period
 time = torch.arange(3840) / 256
-burst = torch.exp(-(((time - 7.5) / 0.15) ** 2) / 2)
-burst = 2 * burst * torch.sin(2 * torch.pi * 20 * (time - 7.5))
+envelope = 2 * torch.exp(-(((time - 7.5) / 0.15) ** 2) / 2)
+periods = 20 * (time - 7.5) + TURNS[:, None]
+bursts = envelope * torch.sin(2 * torch.pi * periods)  # (8, 3840)
 
 
-def inside(eeg, with_skips=True):
+# %% [markdown]
+# **Guess** what the first burst looks like in the finest skip, and what in a map at the bottom.
+
+
+# %%
+def inside(eeg):
+    """The maps of the finest skip and of the bottom, at 256 and 16 Hz."""
     bottom, skips = tuned.encoder(eeg)
-    bottom = tuned.rescnn(bottom)
-    used = skips if with_skips else [torch.zeros_like(s) for s in skips]
-    logits = tuned.head(tuned.decoder(tuned.mamba(bottom.mT).mT, used))
-    return skips[0][0], bottom[0], logits[0]  # at 256, 16 and 256 Hz
+    return skips[0][0], tuned.rescnn(bottom)[0]
 
 
 # %%
-def changes(with_skips):
-    """What the burst changes: in each place the map that it moves most."""
+with torch.inference_mode():
+    before = inside(stretches[:1])
+    after = inside(stretches[:1] + bursts[0])
+changes = [b - a for a, b in zip(before, after, strict=True)]
+skip, bottom = [maps[maps.std(dim=1).argmax()] for maps in changes]
+
+# %% [markdown]
+# And the output? We take the skips away, by a hook that hands the decoder zeros for them. Such a decoder needs batch norms of
+# its own: with the statistics of the whole network, which expect the skips, everything in it would come out too small.
+
+# %%
+import copy
+
+
+def without_skips(network):
+    network = copy.deepcopy(network)
+    network.decoder.register_forward_pre_hook(
+        lambda _, inputs: (inputs[0], [torch.zeros_like(s) for s in inputs[1]])
+    )
+    return with_statistics(network, stretches)
+
+
+# %%
+def moved(network):
+    """What each of the bursts changes in the output: (8, 3840)."""
     with torch.inference_mode():
-        before = inside(stretches[:1], with_skips)
-        after = inside(stretches[:1] + burst, with_skips)
-    moved = [b - a for a, b in zip(before, after, strict=True)]
-    return [maps[maps.std(dim=1).argmax()] for maps in moved]
+        with_burst = network(stretches[:1] + bursts[:, None])
+        return with_burst - network(stretches[:1])
 
-
-skip, bottom, answer = changes(with_skips=True)
-alone = changes(with_skips=False)[-1]
 
 # %%
-wave = torch.exp(-2j * torch.pi * 20 * time)
-times = ((answer * wave).sum().abs() / (alone * wave).sum().abs()).item()
-print(f"in the output at 20 Hz, with skips over without: {times:.0f} times")
-record(skips_over_none=times)
+answer, alone = moved(tuned), moved(without_skips(tuned))
 
-# %% mystnb={"image": {"alt": "Four curves above each other over two seconds. First the burst that was added to the EEG, a 20 hertz wave that swells and fades. Second a map of the finest skip, which follows the wave peak by peak. Third a map at the bottom, drawn as stairs of 62 milliseconds, one or two of them high and nothing of the wave left. Fourth the output: with skips it jumps up and down as long as the burst lasts, without skips it hardly moves."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Four curves above each other over two seconds. First the burst that was added to the EEG, a 20 hertz wave that swells and fades. Second a map of the finest skip, which follows the wave peak by peak. Third a map at the bottom, drawn as stairs of 62 milliseconds, a few of them high or low and nothing of the wave left. Fourth the output, with skips and without: both are jagged and neither shows the wave. The one without skips is larger and lasts longer than the burst."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(
         4, 1, figsize=(8, 6), sharex=True, layout="constrained"
     )
-    axes[0].plot(time, burst, color=COLORS["ink"], linewidth=1)
+    axes[0].plot(time, bursts[0], color=COLORS["ink"], linewidth=1)
     axes[1].plot(time, skip, color=COLORS["accent"], linewidth=1)
     middles = (np.arange(240) + 0.5) / 16
     axes[2].step(middles, bottom, where="mid", color=COLORS["accent"])
-    axes[3].plot(time, answer, color=COLORS["accent"], label="with skips")
-    axes[3].plot(time, alone, color=COLORS["marked"], label="without")
+    axes[3].plot(time, alone[0], color=COLORS["marked"], label="without")
+    axes[3].plot(time, answer[0], color=COLORS["accent"], label="with skips")
     for axis, title in zip(
         axes,
         (
@@ -515,10 +568,63 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The skip has the wave's rhythm, its troughs cut off by ReLU. The map at the bottom has a few stairs: it can say that something happened, and about
-# when. In the output, what belongs to 20 Hz is <span data-result="skips_over_none:.0f">10</span> times smaller once the skips
-# are zeros. (It is jagged because the decoder's weights are random, too. And take the factor with care: its
-# batch norms had their statistics from a network with skips.) What is fast travels along the top of the drawing; what is slow or far away has to go through the bottom.
+# The skip has the wave's rhythm, its troughs cut off by ReLU. The map at the bottom has a few stairs: it can say that
+# something happened, and about when. Neither output looks like the wave, and without skips even more is moved. Is the bottom
+# the better way, then? No: the decoder's weights are random, and it makes something jagged of any change. Some of that is at
+# 20 Hz, whatever the change was, so how much there is of it does not tell where it came from.
+#
+# So turn the wave: that is what the eight bursts are for. A part of the output at 20 Hz is a complex number, and its angle says
+# where in its period it stands. Whatever goes back to the wave itself turns with it, an eighth of a circle from burst to burst;
+# what only goes back to "something happened here" stays where it is. **Guess:** which of the two outputs walks around the circle?
+
+# %%
+wave = torch.exp(-2j * torch.pi * 20 * time)
+outputs = {"with skips": answer, "without": alone}
+points = {name: (out * wave).sum(1) for name, out in outputs.items()}  # (8,)
+
+
+# %%
+def turning(points):
+    """Percent of the power of these points that turns with the wave."""
+    turned_back = points * torch.exp(-2j * torch.pi * TURNS)
+    power = points.abs().square().mean()
+    return (100 * turned_back.mean().abs().square() / power).item()
+
+
+# %%
+share = {name: turning(eight) for name, eight in points.items()}
+for name, percent in share.items():
+    print(f"{name:10s} {percent:3.0f} % turn with the wave")
+record(turning_with=share["with skips"], turning_without=share["without"])
+
+# %% mystnb={"image": {"alt": "Two panels, each with the part at 20 hertz of the output as eight numbered points in the complex plane, one for each burst, joined in their order. With skips the points walk once around the origin, a full turn for a full period. Without skips they wander on one side or across the middle in no such order."}} tags=["hide-input"]
+with style():
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
+    for axis, (name, eight) in zip(axes, points.items(), strict=True):
+        closed = torch.cat([eight, eight[:1]])
+        axis.plot(closed.real, closed.imag, color=COLORS["line"])
+        axis.plot(0, 0, "+", color=COLORS["marked"], markersize=14)
+        for number, point in enumerate(eight.tolist()):
+            axis.text(
+                point.real,
+                point.imag,
+                str(number),
+                ha="center",
+                va="center",
+                color=COLORS["ink"],
+            )
+        reach = 1.2 * eight.abs().max().item()
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axis.set_xlabel("real part; + is zero")
+        axis.set_title(f"{name}: {share[name]:.0f} % turn with the wave")
+    axes[0].set_ylabel("imaginary part")
+plt.show()
+
+# %% [markdown]
+# With skips, <span data-result="turning_with:.0f">92</span> percent of what the output has at 20 Hz turn with the wave; without them
+# <span data-result="turning_without:.0f">5</span> percent, where eight angles drawn at random would give 1 in 8 on average. What
+# is fast travels along the top of the drawing; what is slow or far away has to go through the bottom. (This is the network before
+# training. What training could do with the 512 maps, it does not say.)
 
 # %% [markdown]
 # ## A head of two maps that is one
@@ -537,7 +643,7 @@ torch.testing.assert_close(second(first(x)), one)
 # %% [markdown]
 # Nothing. A linear map after a linear map is a linear map, and the 19 maps in between have no meaning of their own: no
 # label ever asks for one. It costs 1,255 parameters where 65 do, harms nobody, and stays, so that counts and weights agree
-# with the published network. `fuse_for_inference` merges it, and folds each batch norm into its convolution:
+# with the published network. `fuse_for_inference` merges it, and folds each batch norm into its convolution (exercise 08.3):
 
 # %%
 from helpers.models import fuse_for_inference
@@ -559,30 +665,24 @@ print(f"{sum(row.gflop for row in count_stages(fused)):.2f} GFLOP")
 # happens to the state?
 #
 # Inside the block two things are added before the gate: what the *state* remembers, and the *skip* D·x of the present step. We
-# take them apart by setting D to zero, and compare their sizes (root mean square), in every block of the network, on the real
-# window.
+# go through a block by hand, as far as these two, and compare their sizes (root mean square). That is done for every block of the
+# network, on the input that it gets of real EEG.
 
 # %%
-from helpers.models import Mamba2, reinitialize_globally
+from torch.nn import functional as F
+
+from helpers.models import Mamba2, reinitialize_globally, ssd_chunked
 
 
-def before_the_gate(block, u):
-    caught = []
-    hook = block.norm.register_forward_pre_hook(
-        lambda _, inputs: caught.append(inputs[0])
-    )
-    block(u)
-    hook.remove()
-    return caught[0]  # (batch, steps, d_inner)
-
-
-# %%
 def state_over_skip(block, u):
-    both, D = before_the_gate(block, u), block.D.detach().clone()
-    block.D.zero_()
-    state = before_the_gate(block, u)
-    block.D.copy_(D)
-    return (state.norm() / (both - state).norm()).item()
+    d, n, heads = block.d_inner, block.d_state, block.nheads
+    _, xBC, dt = block.in_proj(u).split([d, d + 2 * n, heads], dim=-1)
+    xBC = F.silu(block.conv1d(xBC.mT)[..., : u.shape[1]]).mT
+    x, B, C = xBC.split([d, n, n], dim=-1)
+    x = x.unflatten(-1, (heads, -1))  # (batch, steps, heads, headdim)
+    dt, A = F.softplus(dt + block.dt_bias), -torch.exp(block.A_log)
+    state = ssd_chunked(x, dt, A, B[:, :, None], C[:, :, None])
+    return (state.norm() / (block.D[:, None] * x).norm()).item()
 
 
 # %%
@@ -591,7 +691,7 @@ def ratios(network, eeg):
     inputs = {}
     hooks = [
         block.register_forward_pre_hook(
-            lambda block, u: inputs.setdefault(block, u[0])
+            lambda block, u: inputs.update({block: u[0]})
         )
         for block in blocks
     ]
@@ -603,53 +703,92 @@ def ratios(network, eeg):
 
 
 # %% [markdown]
-# `setdefault` keeps the input that each block got in the pass of the whole network. Now the same network twice: with the
-# initialization of Mamba-2's authors, and with that of the reference, both with real statistics in their batch norms.
+# Now the network of before with the initialization of Mamba-2's authors, and a copy of it that was drawn anew. First what the
+# copy has kept, in all twelve blocks:
 
 # %%
-import copy
+redrawn = reinitialize_globally(copy.deepcopy(tuned))
+redrawn = with_statistics(redrawn, stretches)
+old, new = tuned.state_dict(), redrawn.state_dict()
+state = [name for name in old if name.endswith(("A_log", "dt_bias", "D"))]
+same = sum(torch.equal(old[name], new[name]) for name in state)
+print(f"{same} of {len(state)} tensors A_log, dt_bias and D as they were")
 
-silenced = reinitialize_globally(copy.deepcopy(tuned))
-silenced = with_statistics(silenced, stretches)
-same = torch.equal(
-    tuned.mamba[0].forward_ssm.A_log, silenced.mamba[0].forward_ssm.A_log
-)
-print("A as it was:", same)
+# %% [markdown]
+# To see what does it, we give the old network only some of the new parameters at a time, chosen by their names. (With all of
+# them come the statistics of the batch norms, too.) **Guess** again: the linear maps or the convolution? Of that, its weights or its biases?
+
+# %%
+TAKEN = {
+    "nothing": (),
+    "linear_maps": ("_proj",),
+    "weights": ("conv1d.weight",),
+    "biases": ("conv1d.bias",),
+    "convolution": ("conv1d",),
+    "both": ("_proj", "conv1d"),
+    "everything": ("",),  # outside of the blocks, too
+}
+
+
+# %%
+def with_new(parts):
+    network = copy.deepcopy(tuned)
+    taken = [name for name in new if any(part in name for part in parts)]
+    network.load_state_dict({name: new[name] for name in taken}, strict=False)
+    return network
+
 
 # %%
 quiet = stretches[:1]  # 15 seconds of EEG
-before, after = ratios(tuned, quiet), ratios(silenced, quiet)
+heard = {what: ratios(with_new(parts), quiet) for what, parts in TAKEN.items()}
 
 # %%
-mean = torch.tensor([before, after]).log().mean(dim=1).exp()  # geometric
-print(f"state over skip: {mean[0]:.1e} before, {mean[1]:.1e} after")
-record(state_before=mean[0], state_after=mean[1], fainter=mean[0] / mean[1])
+from statistics import geometric_mean
 
-# %% mystnb={"image": {"alt": "Twelve pairs of points, one pair for each Mamba-2 block of the network, over a logarithmic axis: the size of what the state adds, divided by the size of the skip. With the authors' initialization most points lie at a few hundredths. After global re-initialization every point lies far lower, most of them by a factor of several hundred."}} tags=["hide-input"]
+mean = {what: geometric_mean(blocks) for what, blocks in heard.items()}
+fainter = {what: mean["nothing"] / mean[what] for what in mean}
+for what in mean:
+    print(f"{what:12s} {mean[what]:.1e} {fainter[what]:7.1f} times fainter")
+
+# %%
+record(state_before=mean["nothing"])
+record(**{f"fainter_{what}": factor for what, factor in fainter.items()})
+
+# %% mystnb={"image": {"alt": "Twelve columns, one for each Mamba-2 block of the network, over a logarithmic axis: the size of what the state adds, divided by the size of the skip. Five kinds of points in each. With nothing drawn anew most lie at a few hundredths, and new linear maps leave them there. New weights of the convolution alone, or new biases alone, put most of them somewhat lower. Both together put every point far lower, from the second layer on by a factor of several hundred."}} tags=["hide-input"]
+MARKS = {
+    "nothing": ("o", "full", "accent", "nothing"),
+    "linear_maps": ("x", "full", "ink", "linear maps"),
+    "weights": ("v", "full", "quiet", "weights of the convolution"),
+    "biases": ("^", "none", "quiet", "its biases"),
+    "convolution": ("s", "full", "marked", "weights and biases"),
+}
 with style():
-    figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     places = np.arange(1, 13)
-    axes.semilogy(
-        places, before, "o", color=COLORS["accent"], label="Mamba-2's own"
-    )
-    axes.semilogy(
-        places, after, "s", color=COLORS["marked"], label="re-initialized"
-    )
+    for what, (mark, fill, color, label) in MARKS.items():
+        look = {"fillstyle": fill, "color": COLORS[color], "label": label}
+        axes.semilogy(places, heard[what], mark, **look)
     axes.set_xticks(places, [f"{n // 2 + 1}{'fb'[n % 2]}" for n in range(12)])
     axes.set_xlabel("layer and direction (f forward, b backward)")
     axes.set_ylabel("state / skip")
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper right", title="drawn anew", ncols=2)
     axes.set_title("Parameters of the state untouched, and the state is gone")
 plt.show()
 
 # %% [markdown]
 # The state was the smaller part from the start: <span data-result="state_before:.1e">4.8e-02</span> of the skip in the (geometric) mean,
-# which is usual at initialization. Afterwards it is <span data-result="fainter:.0f">452</span> times fainter still. Most of the reason is a word,
-# *fan-out*. Kaiming draws with a standard deviation of $\sqrt{2 / (\text{fan-out} \cdot \text{width})}$ and takes all 1,056 channels
+# which is usual at initialization. After `reinitialize_globally` it is <span data-result="fainter_everything:.0f">452</span> times fainter still.
+# The linear maps have no part in it (a factor of <span data-result="fainter_linear_maps:.1f">0.8</span>): Xavier draws the one before the convolution about
+# as wide as torch does. It is the convolution, and neither half
+# of it alone: new weights make the state <span data-result="fainter_weights:.1f">3.4</span> times fainter, biases of zero
+# <span data-result="fainter_biases:.1f">2.8</span> times, the two together <span data-result="fainter_convolution:.0f">582</span> times.
+#
+# The weights suffer from a word, *fan-out*. Kaiming draws with a standard deviation of $\sqrt{2 / (\text{fan-out} \cdot \text{width})}$ and takes all 1,056 channels
 # (1,024 of x, 16 of B, 16 of C) for the fan-out; but this convolution is depthwise, and an input feeds one. So its weights come out at
-# 0.022 where its own initialization, uniform between −0.5 and 0.5, has 0.29: x, B and C are each some 13 times too small.
-# The skip has one of the three in it, the state the product of all three: beside the skip it loses that factor twice. (The linear maps
-# and the biases, drawn anew too, do the rest.) <!-- given: the two formulas for a width of 4 -->
+# 0.022 where its own initialization, uniform between −0.5 and 0.5, has 0.29: what x, B and C take from the input is some 13 times too small.
+# As long as the biases are there, drawn from the same ±0.5, B and C keep a constant part, and through that the state is still written and read, though
+# hardly chosen by the input any more. Without the biases that goes as well. The skip has one of the three small factors in it, the state the product
+# of all three: beside the skip it loses those 13 twice, and the constant parts besides. <!-- given: the two formulas for a width of 4 -->
 #
 # The block then starts as a gated feed-forward network without memory. Does training notice? The gradient that reaches the
 # parameters of the state says how loudly:
@@ -666,10 +805,11 @@ def gradient_into_state(network, eeg):
 
 
 # %%
-heard = gradient_into_state(tuned, quiet).item()
-unheard = gradient_into_state(silenced, quiet).item()
-print(f"gradient into A over that into D: {heard:.1e}, then {unheard:.1e}")
-record(gradient_fainter=heard / unheard)
+silenced = with_new(TAKEN["everything"])
+loud = gradient_into_state(tuned, quiet).item()
+faint = gradient_into_state(silenced, quiet).item()
+print(f"gradient into A over that into D: {loud:.1e}, then {faint:.1e}")
+record(gradient_fainter=loud / faint)
 
 # %% [markdown]
 # The skip hears the labels <span data-result="gradient_fainter:.0f">578</span> times more loudly, relative to the state, than it
@@ -682,7 +822,7 @@ record(gradient_fainter=heard / unheard)
 # `config` has three dials that matter for the cost: the size of the state, how a layer joins its directions, and whether it
 # is Mamba at all. **Guess:** which one halves the operations of the Mamba layers?
 
-# %% nbmake={"mock": {"VARIANTS": {"no Mamba layers": {"mamba_layers": 0}}}}
+# %% nbmake={"mock": {"VARIANTS": {"reference, d_state 16": {}, "one shared block a layer": {"mixing": "shared"}}}}
 VARIANTS = {
     "reference, d_state 16": {},
     "d_state 64": {"d_state": 64},
@@ -694,21 +834,28 @@ VARIANTS = {
 # %%
 from helpers.benchmarks.stages import measure_whole
 
+took = {}
 for name, options in VARIANTS.items():
     variant = SeizureDetector(**options).to(device)
-    counted = count_stages(variant)
+    sizes = count_stages(variant)
     cost = measure_whole(variant, BATCH, LENGTH, REPEATS, training=False)
+    took[name] = cost.inference_ms / BATCH
     print(
-        f"{name:25s} {sum(row.parameters for row in counted):11,d}"
-        f" {sum(row.gflop for row in counted):6.1f} GFLOP"
-        f" {cost.inference_ms / BATCH:8.2f} ms a window"
+        f"{name:25s} {sum(row.parameters for row in sizes):11,d}"
+        f" {sum(row.gflop for row in sizes):6.1f} GFLOP"
+        f" {took[name]:8.2f} ms a window"
     )
+
+# %%
+shared_times = took["one shared block a layer"] / took["reference, d_state 16"]
+print(f"one shared block: {shared_times:.2f} times the reference's time")
+record(shared_times=shared_times)
 
 # %% [markdown]
 # A state eight times as large costs few parameters and few operations: most of both are in the projections around it. One
 # shared block for both directions (the form is that of Hydra; [chapter 07](07_bidirectional.ipynb) takes it apart) saves more than half of what
-# the layers hold. And yet, on the H100 that made this page, it took half as long again: in `mamba_ssm` one fused kernel does convolution, scan and gate of
-# Mamba-2, while the shared block has only its scan from there. Count operations, and then take the time. Whether either finds more seizures is a question for training.
+# the layers hold. And yet, on the GPU that made this page, it took <span data-result="shared_times:.2f">…</span> times as long: in `mamba_ssm` one fused
+# kernel does convolution, scan and gate of Mamba-2, while the shared block has only its scan from there. Count operations, and then take the time. Whether either finds more seizures is a question for training.
 
 # %% [markdown]
 # ## What a window costs
@@ -739,7 +886,6 @@ record(
     inference_ms=whole.inference_ms,
     windows_a_second=1000 * BATCH / whole.inference_ms,
     bound=bound,
-    gib=(whole.training_mib or 0) / 1024,
 )
 print(f"free Mamba layers would make a step {bound:.2f} times faster")
 
@@ -750,24 +896,44 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 # between their memory layouts. Chapter 14 does both (to come).
 #
 # On the machine that made this page a training step of <span data-result="batch:d">64</span> windows took
-# <span data-result="step_ms:.0f">144</span> ms and <span data-result="gib:.1f">12.6</span> GiB; inference ran at
-# <span data-result="windows_a_second:.0f">1648</span> windows a second. And by part, each stage
-# run by itself. (The times nearly add up to the whole. The memory does not: it is the sum of each stage's own peak, and stages do not peak
-# together. It says where to look, no more.)
+# <span data-result="step_ms:.0f">144</span> ms, and inference ran at <span data-result="windows_a_second:.0f">1648</span> windows a second.
+#
+# And by part: each stage's time when it is run by itself, and the memory that it *keeps*, which is what its forward pass leaves there for the
+# backward pass. (`measure_stages` catches every tensor that autograd saves, and counts each piece of memory once, for the first stage
+# that keeps it. So these numbers add up. The times nearly do.)
 
 # %%
-kept = by_part(costs, lambda cost: cost.training_mib or 0)
+kept = by_part(costs, lambda cost: cost.kept_mib)
 spent = by_part(costs, lambda cost: cost.training_ms)
 read = by_part(costs, lambda cost: cost.inference_ms)
 for part in PARTS:
     print(
         f"{part:8s} inference {read[part]:7.1f} ms, training "
-        f"{spent[part]:7.1f} ms, {kept[part]:6.0f} MiB"
+        f"{spent[part]:7.1f} ms, keeps {kept[part]:6.0f} MiB"
     )
 
+# %%
+kept_gib = sum(kept.values()) / 1024
+fixed_gib = 4 * 4 * total / 2**30  # weight, gradient, two moments of AdamW
+peak_gib = (whole.training_mib or 0) / 1024
+print(f"kept by all stages             {kept_gib:5.1f} GiB")
+print(f"weights, gradients and moments {fixed_gib:5.1f} GiB")
+print(f"peak of a whole training step  {peak_gib:5.1f} GiB")
+
+# %%
+record(
+    kept_gib=kept_gib,
+    kept_mamba=100 * kept["mamba"] / sum(kept.values()),
+    fixed_gib=fixed_gib,
+    gib=peak_gib,
+    over_plan=peak_gib * 2**30 / 4e9,
+)
+
 # %% [markdown]
-# (Without a GPU the memory is not measured, and shows as 0.) So the plan of 4 GB was a third of what it takes, in 16-bit
-# arithmetic.
+# (Without a GPU the peak is not measured, and shows as 0.) What is kept, <span data-result="kept_gib:.1f">…</span> GiB, grows with the batch, and the Bi-Mamba-2 layers
+# keep <span data-result="kept_mamba:.0f">…</span> percent of it. Weights, gradients and AdamW's moments take <span data-result="fixed_gib:.1f">0.5</span> GiB at any batch.
+# The peak of the step, with what it needs for a moment, is <span data-result="gib:.1f">12.6</span> GiB: <span data-result="over_plan:.1f">…</span>
+# times the plan of 4 GB, and that in 16-bit arithmetic.
 #
 # And without any GPU? One window, the fused copy, on the processor of the same machine:
 
@@ -788,8 +954,8 @@ print(f"{cpu_ms:.0f} ms a window on {torch.get_num_threads()} CPU threads")
 record(cpu_ms=cpu_ms, cpu_threads=torch.get_num_threads())
 
 # %% [markdown]
-# <span data-result="cpu_ms:.0f">119</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. With two
-# threads it is some four times as long ([chapter 00](00_start_here.ipynb) measured that), and still a small part of the minute.
+# <span data-result="cpu_ms:.0f">119</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. On a machine with
+# <span data-result="cpu/cpu_threads:d">2</span> it took <span data-result="cpu/cpu_ms:.0f">514</span> ms, still a small part of the minute.
 #
 # **One more claim to lay aside:** that a network like this handles "24-hour recordings" because state space layers are linear
 # in the length. Each window of 60 seconds is read alone. An hour is 60 windows (or 360, at one every 10 s), a day 24 times
@@ -819,10 +985,11 @@ with expect_error(RuntimeError, match="Missing key"):
 
 # %%
 pair = stretches[:2, :, :1920]  # (2, 19, 1920)
+trial = copy.deepcopy(tuned)  # training mode overwrites statistics
 with torch.no_grad():
     for mode in (True, False):
-        tuned.train(mode)
-        off = (tuned(pair[:1])[0] - tuned(pair)[0]).abs().max()
+        trial.train(mode)
+        off = (trial(pair[:1])[0] - trial(pair)[0]).abs().max()
         print("training mode:  " if mode else "evaluation mode:", f"{off:.1e}")
 
 # %% [markdown]
@@ -847,17 +1014,18 @@ print(f"{(wrong - right).abs().max() / right.std():.1f} standard deviations")
 # %% [markdown]
 # ## Exercises
 #
-# **08.1** Write `field_of(layers)`: the receptive field of a chain of convolutions, as the pair (samples seen, samples between
-# two steps). `layers` is a list of pairs (kernel size, stride), from the input on.
+# **08.1** Write `seen_by(layers, index)`: the first and the last sample that step `index` of the output has seen, as a pair. `layers`
+# is a list of triples (kernel size, stride, padding), from the input on; `padding` zeros stand before the input of each layer. (So the
+# first sample may be negative, one of those zeros.)
 
 # %%
 from helpers.teaching import check, solution
 
 
-def field_of(layers): ...
+def seen_by(layers, index): ...
 
 
-check("08.1", field_of)
+check("08.1", seen_by)
 
 # %% tags=["remove-input"]
 solution("08.1")
@@ -878,15 +1046,16 @@ check("08.2", rescnn_parameters)
 solution("08.2")
 
 # %% [markdown]
-# **08.3** Write `one_map(weight_1, bias_1, weight_2, bias_2)`: weight and bias of the single linear map that does what the
-# first and then the second does. Weights are tensors (out, in), biases (out,).
+# **08.3** Write `folded(weight, bias, norm)`: weight and bias of the one convolution that does what a convolution and then the batch norm
+# `norm` do in evaluation mode. Weights are tensors (out, in, kernel), biases (out,). `norm` is a `torch.nn.BatchNorm1d` with its
+# `weight`, `bias`, `running_mean`, `running_var` and `eps`.
 
 
 # %%
-def one_map(weight_1, bias_1, weight_2, bias_2): ...
+def folded(weight, bias, norm): ...
 
 
-check("08.3", one_map)
+check("08.3", folded)
 
 # %% tags=["remove-input"]
 solution("08.3")
@@ -918,7 +1087,9 @@ solution("08.4")
 # - A step has seen half a second after the encoder, less than two after ResCNN, and the whole stretch after one Mamba layer. What
 #   is faster than 8 Hz has its straight way through the skips; through the bottom only as a code that training would have to find.
 # - Two linear maps in a row are one.
-# - Global re-initialization leaves `A_log`, `dt_bias` and `D` as they are and silences the state all the same.
+# - Global re-initialization leaves `A_log`, `dt_bias` and `D` as they are and silences the state all the same, by the weights and the
+#   biases of a short convolution.
+# - Memory in training is mostly what the forward pass keeps for the backward pass, and grows with the batch.
 # - The time without a part bounds what any kernel for that part can win.
 #
 # ## What next

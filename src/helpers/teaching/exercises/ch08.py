@@ -1,9 +1,10 @@
-"""Exercises of chapter 08: receptive field, parameters of a block, two linear maps as one, a bound on a speed-up."""
+"""Exercises of chapter 08: which samples a step has seen, parameters of a block, a folded batch norm, a speed-up."""
 
 import math
 import random
 
 import torch
+from torch import nn
 
 from helpers.models import ResCNN, receptive_field
 from helpers.teaching.exercises import Exercise, WrongAnswer, attempt
@@ -11,25 +12,38 @@ from helpers.teaching.exercises import Exercise, WrongAnswer, attempt
 __all__ = ["EXERCISES"]
 
 
-def field_of(layers):
-    seen, step = 1, 1
-    for kernel, stride in layers:
-        seen += (kernel - 1) * step
-        step *= stride
-    return seen, step
+def seen_by(layers, index):
+    first = last = index
+    for kernel, stride, padding in reversed(layers):
+        first = first * stride - padding
+        last = last * stride - padding + kernel - 1
+    return first, last
 
 
-def check_field_of(answer):
+def check_seen_by(answer):
     draw = random.Random(1)
-    cases = [[(7, 1)], [(3, 1), (3, 1)], [(2, 2), (5, 1)], [(5, 1), (2, 2), (5, 1), (2, 2)], [(4, 3), (1, 2), (6, 1)]]
-    cases += [[(draw.randint(1, 9), draw.randint(1, 3)) for _ in range(draw.randint(2, 6))] for _ in range(10)]
+    cases = [
+        [(7, 1, 0)],
+        [(7, 1, 3)],
+        [(5, 1, 2), (2, 2, 0)],
+        [(2, 2, 0), (5, 1, 2)],
+        [(4, 3, 1), (1, 2, 0), (6, 1, 2)],
+    ]
+    for _ in range(10):
+        cases.append([(draw.randint(1, 9), draw.randint(1, 3), draw.randint(0, 4)) for _ in range(draw.randint(2, 6))])
     for layers in cases:
-        expected = receptive_field(layers)
-        found = attempt(answer, list(layers))
-        if tuple(found) != (expected.size, expected.step):
+        index = draw.randint(0, 40)
+        # by what is seen in all, and by where the first step begins: a sum in the order of the pass
+        field, begin, step = receptive_field([(kernel, stride) for kernel, stride, _ in layers]), 0, 1
+        for _, stride, padding in layers:
+            begin -= padding * step
+            step *= stride
+        expected = (begin + index * step, begin + index * step + field.size - 1)
+        found = attempt(answer, list(layers), index)
+        if tuple(found) != expected:
             raise WrongAnswer(
-                f"field_of({layers}) gave {found}, expected {(expected.size, expected.step)}: a kernel of k adds k - 1 "
-                "steps, each as long as the strides of all layers before it multiplied together."
+                f"seen_by({layers}, {index}) gave {found}, expected {expected}: output i of a layer reads its inputs "
+                "from i x stride - padding on, as many as the kernel is wide."
             )
 
 
@@ -53,31 +67,38 @@ def check_rescnn_parameters(answer):
             )
 
 
-def one_map(weight_1, bias_1, weight_2, bias_2):
-    return weight_2 @ weight_1, weight_2 @ bias_1 + bias_2
+def folded(weight, bias, norm):
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return weight * scale[:, None, None], (bias - norm.running_mean) * scale + norm.bias
 
 
-def check_one_map(answer):
+def check_folded(answer):
     random_numbers = torch.Generator().manual_seed(3)
-    for wide, middle, narrow in ((5, 5, 5), (64, 19, 1), (3, 7, 4)):
-        shapes = ((middle, wide), (middle,), (narrow, middle), (narrow,), (11, wide))
-        *maps, x = (torch.randn(shape, generator=random_numbers, dtype=torch.float64) for shape in shapes)
-        weight_1, bias_1, weight_2, bias_2 = maps
-        expected = (x @ weight_1.T + bias_1) @ weight_2.T + bias_2
-        sizes = f"{wide} -> {middle} -> {narrow}"
+
+    def numbers(*shape):
+        return torch.randn(shape, generator=random_numbers, dtype=torch.float64)
+
+    for narrow, wide, kernel, eps in ((5, 5, 3, 1e-5), (19, 64, 7, 1e-3), (7, 3, 1, 0.3)):
+        norm = nn.BatchNorm1d(wide, eps=eps).double().eval().requires_grad_(False)
+        for name, value in (("weight", numbers(wide)), ("bias", numbers(wide)), ("running_mean", numbers(wide))):
+            getattr(norm, name).copy_(value)
+        norm.running_var.copy_(numbers(wide).square())
+        weight, bias, x = numbers(wide, narrow, kernel), numbers(wide), numbers(2, narrow, 33)
+        expected = norm(nn.functional.conv1d(x, weight, bias))
+        sizes = f"{narrow} -> {wide} channels, kernel {kernel}, eps {eps:g}"
         try:
-            weight, bias = attempt(answer, *(tensor.clone() for tensor in maps))
-            found = x @ weight.T + bias
+            found = nn.functional.conv1d(x, *attempt(answer, weight.clone(), bias.clone(), norm))
         except (RuntimeError, TypeError, ValueError, AttributeError) as fault:
             raise WrongAnswer(
-                f"one_map for {sizes} gave nothing to multiply with ({fault}), expected a weight of shape "
-                f"({narrow}, {wide}) and a bias of shape ({narrow},)."
+                f"folded for {sizes} gave nothing to convolve with ({fault}), expected a weight of shape "
+                f"{tuple(weight.shape)} and a bias of shape ({wide},): as the convolution had them."
             ) from fault
         if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-9, atol=1e-9):
             off = (found - expected).abs().max().item() if found.shape == expected.shape else math.inf
             raise WrongAnswer(
-                f"one_map for {sizes} gave a map that is off by {off:.2g}, expected what the two in a row give: the "
-                "second map acts on all that the first one gives, its bias too."
+                f"folded for {sizes} gave a convolution that is off by {off:.2g}, expected what the two in a row give: "
+                "the norm acts on all that the convolution gives, its bias too, and divides by the square root of the "
+                "variance plus eps."
             )
 
 
@@ -101,26 +122,24 @@ def check_speed_up(answer):
             )
 
 
+def _around(middle, size):
+    return middle - size // 2, middle - size // 2 + size - 1
+
+
 EXERCISES = [
     Exercise(
         "08.1",
-        "begin with one sample that has seen itself, and keep the length of a step beside what is seen.",
-        check_field_of,
-        field_of,
+        "begin at the output: which of its inputs does the last layer read, and which of theirs does the one before?",
+        check_seen_by,
+        seen_by,
         {
-            "takes every step for one sample": lambda layers: (
-                1 + sum(kernel - 1 for kernel, _ in layers),
-                math.prod(stride for _, stride in layers),
+            "forgets the padding": lambda layers, index: seen_by([(k, s, 0) for k, s, _ in layers], index),
+            "goes from the input on": lambda layers, index: seen_by(layers[::-1], index),
+            "adds whole kernels": lambda layers, index: seen_by([(k + 1, s, p) for k, s, p in layers], index),
+            "takes the step for the middle": lambda layers, index: _around(
+                index * math.prod(stride for _, stride, _ in layers),
+                receptive_field([(kernel, stride) for kernel, stride, _ in layers]).size,
             ),
-            "adds whole kernels": lambda layers: (
-                sum(kernel * math.prod(s for _, s in layers[:index]) for index, (kernel, _) in enumerate(layers)),
-                math.prod(stride for _, stride in layers),
-            ),
-            "strides before it looks": lambda layers: (
-                1 + sum((k - 1) * math.prod(s for _, s in layers[: index + 1]) for index, (k, _) in enumerate(layers)),
-                math.prod(stride for _, stride in layers),
-            ),
-            "adds up the strides": lambda layers: (field_of(layers)[0], sum(stride for _, stride in layers)),
         },
     ),
     Exercise(
@@ -137,13 +156,27 @@ EXERCISES = [
     ),
     Exercise(
         "08.3",
-        "write the second map applied to the first, and multiply out.",
-        check_one_map,
-        one_map,
+        "write out what the norm makes of one channel, weight x + bias, and collect what stands before x.",
+        check_folded,
+        folded,
         {
-            "adds the biases": lambda w1, b1, w2, b2: (w2 @ w1, (b1[: len(b2)] if len(b1) >= len(b2) else b2) + b2),
-            "forgets the first bias": lambda w1, b1, w2, b2: (w2 @ w1, b2),
-            "multiplies in the other order": lambda w1, b1, w2, b2: (w1 @ w2, w2 @ b1 + b2),
+            "divides by the variance": lambda weight, bias, norm: (
+                weight * (norm.weight / (norm.running_var + norm.eps))[:, None, None],
+                (bias - norm.running_mean) * norm.weight / (norm.running_var + norm.eps) + norm.bias,
+            ),
+            "leaves the bias as it is": lambda weight, bias, norm: (folded(weight, bias, norm)[0], bias),
+            "forgets the mean": lambda weight, bias, norm: (
+                folded(weight, bias, norm)[0],
+                folded(weight, bias + norm.running_mean, norm)[1],
+            ),
+            "forgets eps": lambda weight, bias, norm: (
+                weight * (norm.weight / norm.running_var.sqrt())[:, None, None],
+                (bias - norm.running_mean) * norm.weight / norm.running_var.sqrt() + norm.bias,
+            ),
+            "scales what comes in": lambda weight, bias, norm: (
+                weight * norm.weight.mean(),
+                folded(weight, bias, norm)[1],
+            ),
         },
     ),
     Exercise(
