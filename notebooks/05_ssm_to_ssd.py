@@ -878,8 +878,8 @@ plt.show()
 # %% [markdown]
 # The result is the same with every chunk size, to the rounding of 32-bit numbers. (The rounding grows a little with the chunk: sums
 # get longer. More on that below.) The time is not the same: on the machine that stored
-# this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>, 32-bit numbers), <span data-result="best_ms:.2f">1.58</span> ms with chunks of <span data-result="best_chunk:d">32</span>, the best of these,
-# <span data-result="smallest_chunk_ms:.2f">3.52</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">6.82</span> with chunks
+# this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>, 32-bit numbers), <span data-result="best_ms:.2f">1.98</span> ms with chunks of <span data-result="best_chunk:d">64</span>, the best of these,
+# <span data-result="smallest_chunk_ms:.2f">5.23</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">7.04</span> with chunks
 # of 512.
 #
 # `chunk_operations` says where to look. Of its two terms, the squares of step 1 grow with the chunk, and the states of steps 2 and 4
@@ -993,8 +993,8 @@ for name, scan in [
     record(**{f"{name}_ms": ms})
 
 # %% [markdown]
-# On the machine that stored this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>) the loop takes <span data-result="loop_ms:.1f">253.6</span> ms, the matrix
-# <span data-result="matrix_ms:.1f">0.9</span> ms and the chunks <span data-result="chunks_ms:.2f">1.54</span> ms, although the
+# On the machine that stored this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>) the loop takes <span data-result="loop_ms:.1f">349.6</span> ms, the matrix
+# <span data-result="matrix_ms:.1f">1.1</span> ms and the chunks <span data-result="chunks_ms:.2f">1.58</span> ms, although the
 # chunks have more operations to do than the loop.
 #
 # On a large GPU the whole matrix comes first. One window does not fill it: ten times the operations cost nothing as long as
@@ -1036,19 +1036,23 @@ for cost in costs:
     if cost.ms is None:
         print(f"{line} left out: about {cost.expected_s:.0f} s expected")
         continue
-    memory = "" if cost.peak_mib is None else f"{cost.peak_mib / 1024:5.1f} GiB"
-    line += f" {cost.backend:9s} {cost.ms:8.1f} ms"
-    print(f"{line} {cost.ns_per_step:7.0f} ns a step {memory}")
+    line += f" {cost.backend:9s} {cost.ms:7.1f} ms"
+    if cost.busy_ms:
+        line += f", GPU busy {cost.busy_ms:6.1f}"
+        line += f", {cost.peak_mib / 1024:4.1f} GiB"
+    print(f"{line}, {cost.ns_per_step:5.0f} ns a step")
 
 # %% tags=["hide-input"]
 timed = {(cost.layer, cost.length): cost for cost in costs if cost.ms}
 nearest = min(LENGTHS, key=lambda n: abs(n - 960))
-meet = crossover(costs)  # between two lengths far apart: two digits at most
-record(
-    crossover=f"about {round(meet, -2):,.0f}"
-    if meet
-    else "none within what was measured"
-)
+
+
+def rounded(meet):  # between two lengths far apart: two digits at most
+    return f"about {round(meet, -2):,.0f}" if meet else "none measured"
+
+
+record(crossover=rounded(crossover(costs)))
+record(busy_crossover=rounded(crossover(costs, busy=True)))
 record(
     transformer_at_960_ms=timed["Transformer", nearest].ms,
     mamba_at_960_ms=timed["Bi-Mamba-2", nearest].ms,
@@ -1062,8 +1066,14 @@ record(
     / timed["Bi-Mamba-2", longest].ms,
 )
 record(first_call_s=max(c.first_s for c in timed.values()))
+if device == "cuda":
+    transformer, mamba = (
+        timed[layer, nearest] for layer in ("Transformer", "Bi-Mamba-2")
+    )
+    record(mamba_busy_ms=mamba.busy_ms, transformer_busy_ms=transformer.busy_ms)
+    record(busy_over_busy=mamba.busy_ms / transformer.busy_ms)
 
-# %% mystnb={"image": {"alt": "Time per step in nanoseconds against the length of the sequence, both axes logarithmic. The line of the Transformer layer starts below that of the bidirectional Mamba-2 layer at short lengths, bends upward and crosses it, and from there rises in proportion to the length. The Mamba-2 line stays nearly flat over the whole range. A dotted vertical line marks 960 steps, where the Transformer layer is the cheaper one."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Time per step in nanoseconds against the length of the sequence, both axes logarithmic. The line of the Transformer layer starts below that of the bidirectional Mamba-2 layer at short lengths, bends upward and crosses it, and from there rises in proportion to the length. The Mamba-2 line stays nearly flat over the whole range. A thin dotted line below each shows the GPU's own time, where there is a GPU: at short lengths it lies well below the solid one. A dotted vertical line marks 960 steps, where the Transformer layer is the cheaper one."}} tags=["hide-input"]
 with style():
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     for layer, marker, color, rise in [
@@ -1073,6 +1083,12 @@ with style():
         points = [(c.length, c.ns_per_step) for c in costs if c.layer == layer]
         points = [(n, ns) for n, ns in points if ns]
         axes.loglog(*zip(*points, strict=True), marker, color=COLORS[color])
+        axes.plot(
+            [c.length for c in costs if c.layer == layer],
+            [c.busy_ns_per_step for c in costs if c.layer == layer],
+            ":",
+            color=COLORS[color],
+        )
         axes.annotate(
             layer,
             points[-1],
@@ -1082,7 +1098,10 @@ with style():
             color=COLORS[color],
         )
     axes.axvline(960, color=COLORS["quiet"], linestyle=":", linewidth=1)
-    axes.set(xlabel="length (steps); 960 is a window", ylabel="ns a step")
+    axes.set(
+        xlabel="length (steps); 960 is a window; dotted: GPU busy",
+        ylabel="ns a step",
+    )
     axes.set_title(f"Width {WIDTH}, {arithmetic}, {machine}")
     axes.set_xticks(LENGTHS, [f"{n:,d}" for n in LENGTHS])
     plain_ticks(axes.yaxis)
@@ -1092,11 +1111,20 @@ plt.show()
 # The claim is true, and the conclusion is not. The numbers are those of one machine,
 # <span data-result="machine">NVIDIA H100 80GB HBM3</span>, in <span data-result="arithmetic">bfloat16 (autocast)</span>, forward and
 # backward. Nearly flat against rising: the cost of Mamba-2 is linear. The two meet at
-# <span data-result="crossover">about 5,500</span> steps, and at <span data-result="longest_of_both:,d">245,760</span> the Transformer layer takes
-# <span data-result="transformer_over_mamba_at_longest:.0f">22</span> times as long. But at **960 steps**, where this book's detector
-# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">11.9</span> ms and the Transformer layer
+# <span data-result="crossover">about 11,600</span> steps, and at <span data-result="longest_of_both:,d">245,760</span> the Transformer layer takes
+# <span data-result="transformer_over_mamba_at_longest:.0f">21</span> times as long. But at **960 steps**, where this book's detector
+# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">17.2</span> ms and the Transformer layer
 # <span data-result="transformer_at_960_ms:.1f">7.7</span>, that is
-# <span data-result="mamba_over_transformer_at_960:.2f">1.55</span> times as much. **At this length, O(N) wins nothing.**
+# <span data-result="mamba_over_transformer_at_960:.2f">2.23</span> times as much. **At this length, O(N) wins nothing.**
+#
+# Part of the difference is not arithmetic. A GPU gets its work kernel by kernel from a Python program, and when the kernels are short
+# it waits for the next one. Here it is busy for <span data-result="gpu/mamba_busy_ms:.1f"></span> of the
+# <span data-result="gpu/mamba_at_960_ms:.1f"></span> ms with Mamba-2 (many small kernels), for
+# <span data-result="gpu/transformer_busy_ms:.1f"></span> of the <span data-result="gpu/transformer_at_960_ms:.1f"></span> ms with the
+# Transformer layer (a few large ones). So a faster CPU, or a captured CUDA graph, brings the two closer, and the meeting point moves from one
+# host to the next with the same GPU in it. Count the GPU's own time alone, and they meet at
+# <span data-result="gpu/busy_crossover"></span> steps; at 960, Mamba-2 takes
+# <span data-result="gpu/busy_over_busy:.2f"></span> times as long.
 #
 # Why no saving? Attention proper is a small part of a Transformer layer when the sequence is short. Count, at the detector's width
 # of 512:
@@ -1357,7 +1385,7 @@ solution("05.5")
 #   decay a head, the rest is products of matrices. So the cost is linear in the length. The chunk size changes the cost, never
 #   the result.
 # - Linear is not the same as cheap. At 960 steps this layer costs as much as a Transformer layer or more. Where the two meet
-#   depends on the machine and the arithmetic: here, at <span data-result="crossover">about 5,500</span> steps.
+#   depends on the machine and the arithmetic: here, at <span data-result="crossover">about 11,600</span> steps.
 # - What you check against is a loop in float64: at several lengths, gradients included.
 #
 # ## What next

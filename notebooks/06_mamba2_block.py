@@ -674,8 +674,8 @@ def what_the_kernel_buys():
 
 # %% [markdown]
 # On the machine that stored this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>):
-# <span data-result="torch_ms:.1f">24.4</span> ms and <span data-result="torch_gib:.1f">3.4</span> GiB in torch,
-# <span data-result="mamba_ssm_ms:.1f">7.0</span> ms and <span data-result="mamba_ssm_gib:.1f">2.0</span> GiB with the kernel.
+# <span data-result="torch_ms:.1f">24.5</span> ms and <span data-result="torch_gib:.1f">3.4</span> GiB in torch,
+# <span data-result="mamba_ssm_ms:.1f">9.1</span> ms and <span data-result="mamba_ssm_gib:.1f">2.0</span> GiB with the kernel.
 # So take it where it is to be had; and know that where it is not, you lose time, and gain digits.
 
 # %% [markdown]
@@ -768,7 +768,7 @@ plt.show()
 # With the state handed on, the pieces are the whole. Without it, two things are missing. The convolution lacks its past for
 # three steps: the first output is off by <span data-result="lost_first:.0f">51</span> %. From the fourth step on only the
 # scan's state is missing, and the output is off by <span data-result="lost_fourth:.1f">1.9</span> %, after 10 seconds by
-# <span data-result="lost_10s:.1f">0.7</span> %, at the end of the minute by <span data-result="lost_60s:.2f">0.06</span> %: each
+# <span data-result="lost_10s:.1f">0.9</span> %, at the end of the minute by <span data-result="lost_60s:.2f">0.06</span> %: each
 # head forgets the cut as it forgets everything, with its own time constant. (One untrained block, in which little comes from the state at most steps. This says
 # how the loss is spread over a window, and nothing about detection.)
 #

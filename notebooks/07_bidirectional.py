@@ -339,8 +339,8 @@ for mixing, layer in layers.items():
 # %% [markdown]
 # `sum` saves the map $W$ and nothing else. `shared` has one input projection and one output projection instead of two, and
 # that is where nearly all parameters and operations of a block are: <span data-result="shared_gflop:.1f">3.4</span> GFLOP against
-# <span data-result="concat_gflop:.1f">7.3</span>. On the machine that stored this page it takes <span data-result="shared_ms:.2f">40.80</span> ms against
-# <span data-result="concat_ms:.2f">58.65</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
+# <span data-result="concat_gflop:.1f">7.3</span>. On the machine that stored this page it takes <span data-result="shared_ms:.2f">0.25</span> ms against
+# <span data-result="concat_ms:.2f">0.35</span> ms a window, on the plain PyTorch path, the same for all three. (Chapter 14 (to
 # come) times the fused kernels.)
 #
 # What do the names hide? Two of the three are closer than they look. **Guess:** which $W$ makes `concat` and `sum` the same layer?
@@ -794,7 +794,7 @@ record(
 # Far from the cue, beyond any reach, all three bidirectional networks answer both questions. The worst of them, over all seeds
 # and both questions, is right in <span data-result="cue_far_worst_ssm:.2f">1.00</span> of all cases. The best of the stand-ins is right in
 # <span data-result="cue_far_best_conv:.2f">0.50</span>: a coin. Reading forward only answers the first question and is a coin at the
-# second (<span data-result="cue_far_forward_next:.2f">0.49</span>).
+# second (<span data-result="cue_far_forward_next:.2f">0.48</span>).
 #
 # The stand-ins do not fade out. They are right, or nearly, up to the last step that their kernels reach, as computed, and know
 # nothing beyond it. Depth moved that step from 4 to 12; width moved nothing. In the detector, six such layers reach 12 steps to
@@ -941,9 +941,9 @@ record(
 # The same picture, with two differences. The network that reads forward only is as good as the others: what decides lies in the
 # past this time. So this task asks for memory, and not for the future. And the stand-ins get worse before the dotted lines, where the
 # burst leaves their reach: that is the most that they *can* know, not what they learn to use. Beyond it, the worst bidirectional network of all seeds has an AUROC of <span data-result="late_worst_ssm:.2f">1.00</span> and the best of the stand-ins
-# <span data-result="late_best_conv:.2f">0.51</span>.
+# <span data-result="late_best_conv:.2f">0.52</span>.
 #
-# And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">1.000</span>. For what lies within its reach,
+# And the spikes? The worst of all networks has <span data-result="spikes_worst:.3f">0.999</span>. For what lies within its reach,
 # a convolution is all that one needs. So the lesson is not that the stand-in is a bad layer. It is that it is **another layer**,
 # and that a data set with enough local signs of a seizure would hide it: the score would be good, and it would be the score of
 # a network without a Mamba in it.
@@ -966,7 +966,7 @@ for name in ("concat", "shared", "stand-in"):
 
 # %% [markdown]
 # On the machine that stored this page, `concat` was computed by
-# <span data-result="backend_of_concat:s">torch</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
+# <span data-result="backend_of_concat:s">mamba_ssm</span>. `"auto"` takes the official kernels (`mamba_ssm`) where they can be used and
 # PyTorch (`torch`) elsewhere: the same function. `"conv1d"` is another one, so
 # it is in the detector's `config`, the dictionary that builds it again and that goes into a checkpoint:
 

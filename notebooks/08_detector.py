@@ -195,7 +195,7 @@ for row, cost in zip(rows, costs, strict=True):
         )
 
 # %% [markdown]
-# Where this page was made the slowest is `<span data-result="slowest">mamba.1</span>`. Now look at the first two lines. Both stages give a
+# Where this page was made the slowest is `<span data-result="slowest">mamba.5</span>`. Now look at the first two lines. Both stages give a
 # window back as about a million numbers, 64 channels × 15,360 steps and 512 × 1,920. So batch norm and ReLU have the same
 # work in both. The convolutions do not:
 
@@ -211,7 +211,7 @@ print(f"{operations:.1f} times the operations, {duration:.1f} times the time")
 record(deep_operations=operations, deep_duration=duration)
 
 # %% [markdown]
-# <span data-result="deep_operations:.1f">6.0</span> times the operations take <span data-result="deep_duration:.1f">…</span>
+# <span data-result="deep_operations:.1f">6.0</span> times the operations take <span data-result="deep_duration:.1f">0.6</span>
 # times as long. (On a CPU, where arithmetic costs more beside memory, it was <span data-result="cpu/deep_duration:.1f">…</span> times.)
 # The million numbers have to be read and written in either case, and not one operation of batch norm and ReLU was counted.
 #
@@ -263,7 +263,7 @@ plt.show()
 # %% [markdown]
 # The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f">69</span> percent of the parameters, take
 # <span data-result="mamba_operations:.0f">54</span> percent of the operations, and
-# <span data-result="mamba_time:.0f">47</span> percent of the training time on this machine. The others are the stages with few parameters and
+# <span data-result="mamba_time:.0f">51</span> percent of the training time on this machine. The others are the stages with few parameters and
 # long signals.
 #
 # **One honest footnote to the operations.** The state space part is computed in chunks, and the size of a chunk changes the
@@ -781,7 +781,7 @@ plt.show()
 # The linear maps have no part in it (a factor of <span data-result="fainter_linear_maps:.1f">0.8</span>): Xavier draws the one before the convolution about
 # as wide as torch does. It is the convolution, and neither half
 # of it alone: new weights make the state <span data-result="fainter_weights:.1f">3.4</span> times fainter, biases of zero
-# <span data-result="fainter_biases:.1f">2.8</span> times, the two together <span data-result="fainter_convolution:.0f">582</span> times.
+# <span data-result="fainter_biases:.1f">2.8</span> times, the two together <span data-result="fainter_convolution:.0f">581</span> times.
 #
 # The weights suffer from a word, *fan-out*. Kaiming draws with a standard deviation of $\sqrt{2 / (\text{fan-out} \cdot \text{width})}$ and takes all 1,056 channels
 # (1,024 of x, 16 of B, 16 of C) for the fan-out; but this convolution is depthwise, and an input feeds one. So its weights come out at
@@ -822,7 +822,7 @@ record(gradient_fainter=loud / faint)
 # `config` has three dials that matter for the cost: the size of the state, how a layer joins its directions, and whether it
 # is Mamba at all. **Guess:** which one halves the operations of the Mamba layers?
 
-# %% nbmake={"mock": {"VARIANTS": {"reference, d_state 16": {}, "one shared block a layer": {"mixing": "shared"}}}}
+# %% nbmake={"mock": {"VARIANTS": {"one shared block a layer": {"mixing": "shared"}, "reference, d_state 16": {}}}}
 VARIANTS = {
     "reference, d_state 16": {},
     "d_state 64": {"d_state": 64},
@@ -854,7 +854,7 @@ record(shared_times=shared_times)
 # %% [markdown]
 # A state eight times as large costs few parameters and few operations: most of both are in the projections around it. One
 # shared block for both directions (the form is that of Hydra; [chapter 07](07_bidirectional.ipynb) takes it apart) saves more than half of what
-# the layers hold. And yet, on the GPU that made this page, it took <span data-result="shared_times:.2f">…</span> times as long: in `mamba_ssm` one fused
+# the layers hold. And yet, on the GPU that made this page, it took <span data-result="shared_times:.2f">1.55</span> times as long: in `mamba_ssm` one fused
 # kernel does convolution, scan and gate of Mamba-2, while the shared block has only its scan from there. Count operations, and then take the time. Whether either finds more seizures is a question for training.
 
 # %% [markdown]
@@ -896,7 +896,7 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 # between their memory layouts. Chapter 14 does both (to come).
 #
 # On the machine that made this page a training step of <span data-result="batch:d">64</span> windows took
-# <span data-result="step_ms:.0f">144</span> ms, and inference ran at <span data-result="windows_a_second:.0f">1648</span> windows a second.
+# <span data-result="step_ms:.0f">144</span> ms, and inference ran at <span data-result="windows_a_second:.0f">1651</span> windows a second.
 #
 # And by part: each stage's time when it is run by itself, and the memory that it *keeps*, which is what its forward pass leaves there for the
 # backward pass. (`measure_stages` catches every tensor that autograd saves, and counts each piece of memory once, for the first stage
@@ -930,9 +930,9 @@ record(
 )
 
 # %% [markdown]
-# (Without a GPU the peak is not measured, and shows as 0.) What is kept, <span data-result="kept_gib:.1f">…</span> GiB, grows with the batch, and the Bi-Mamba-2 layers
-# keep <span data-result="kept_mamba:.0f">…</span> percent of it. Weights, gradients and AdamW's moments take <span data-result="fixed_gib:.1f">0.5</span> GiB at any batch.
-# The peak of the step, with what it needs for a moment, is <span data-result="gib:.1f">12.6</span> GiB: <span data-result="over_plan:.1f">…</span>
+# (Without a GPU the peak is not measured, and shows as 0.) What is kept, <span data-result="kept_gib:.1f">11.9</span> GiB, grows with the batch, and the Bi-Mamba-2 layers
+# keep <span data-result="kept_mamba:.0f">56</span> percent of it. Weights, gradients and AdamW's moments take <span data-result="fixed_gib:.1f">0.5</span> GiB at any batch.
+# The peak of the step, with what it needs for a moment, is <span data-result="gib:.1f">12.6</span> GiB: <span data-result="over_plan:.1f">3.4</span>
 # times the plan of 4 GB, and that in 16-bit arithmetic.
 #
 # And without any GPU? One window, the fused copy, on the processor of the same machine:
@@ -954,7 +954,7 @@ print(f"{cpu_ms:.0f} ms a window on {torch.get_num_threads()} CPU threads")
 record(cpu_ms=cpu_ms, cpu_threads=torch.get_num_threads())
 
 # %% [markdown]
-# <span data-result="cpu_ms:.0f">119</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. On a machine with
+# <span data-result="cpu_ms:.0f">145</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. On a machine with
 # <span data-result="cpu/cpu_threads:d">2</span> it took <span data-result="cpu/cpu_ms:.0f">514</span> ms, still a small part of the minute.
 #
 # **One more claim to lay aside:** that a network like this handles "24-hour recordings" because state space layers are linear

@@ -22,6 +22,7 @@ def test_both_layers_are_measured_at_every_length(costs):
         assert cost.first_s > 0
         assert cost.backend == "torch"
         assert cost.peak_mib is None
+        assert cost.busy_ms is None
         assert cost.expected_s is None
         assert cost.ns_per_step == pytest.approx(cost.ms * 1e6 / (cost.length * cost.batch))
 
@@ -52,6 +53,31 @@ def test_a_stand_in_is_named(monkeypatch):
 
 def lines(**ms_by_layer):
     return [LengthCost(name, length, 1, ms=ms) for name, points in ms_by_layer.items() for length, ms in points.items()]
+
+
+def test_the_crossover_of_the_gpu_is_its_own():
+    """By the clock they meet at 800, by the GPU's own time at 200."""
+    costs = [
+        LengthCost(layer, length, 1, ms=ms, busy_ms=busy)
+        for layer, length, ms, busy in [
+            ("Transformer", 100, 1.0, 1.0),
+            ("Transformer", 1600, 16.0, 16.0),
+            ("Bi-Mamba-2", 100, 8.0, 2.0),
+            ("Bi-Mamba-2", 1600, 8.0, 2.0),
+        ]
+    ]
+    assert crossover(costs) == pytest.approx(800)
+    assert crossover(costs, busy=True) == pytest.approx(200)
+    assert costs[0].busy_ns_per_step == pytest.approx(1e4)
+    assert crossover(lines(Transformer={100: 1.0}), busy=True) is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_busy_for_a_part_of_the_time():
+    """A short sequence waits for the CPU; a long one keeps the GPU busy, up to the profiler's own errors."""
+    short, long = (measure_length([n], n, d_model=64, repeats=3)[0] for n in (64, 65_536))
+    assert 0 < short.busy_ms < short.ms
+    assert 0.6 * long.ms < long.busy_ms < 1.1 * long.ms
 
 
 def test_the_crossover_lies_where_the_lines_meet():

@@ -12,6 +12,7 @@ from statistics import median
 
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from helpers.models import BiMamba2
 
@@ -40,6 +41,9 @@ class LengthCost:
         Largest GPU memory during the repeats, weights included; None on a CPU.
     expected_s : float or None
         Where it was left out: how long one call would have taken, after the length before it.
+    busy_ms : float or None
+        Of one call, how long the GPU computed, by torch's profiler. What is missing to `ms` is time in which it waited
+        for the CPU to start the next kernel. None on a CPU.
     """
 
     layer: str
@@ -52,11 +56,17 @@ class LengthCost:
     first_s: float | None = None
     peak_mib: float | None = None
     expected_s: float | None = None
+    busy_ms: float | None = None
 
     @property
     def ns_per_step(self):
         """Median time divided by all steps of the batch, ns; None where it was left out."""
-        return None if self.ms is None else self.ms * 1e6 / (self.length * self.batch)
+        return _per_step(self.ms, self)
+
+    @property
+    def busy_ns_per_step(self):
+        """As `ns_per_step`, of `busy_ms`."""
+        return _per_step(self.busy_ms, self)
 
 
 def measure_length(lengths, steps, d_model=512, device=None, repeats=10, limit_s=10.0):
@@ -109,13 +119,15 @@ def measure_length(lengths, steps, d_model=512, device=None, repeats=10, limit_s
     return costs
 
 
-def crossover(costs):
+def crossover(costs, busy=False):
     """Length from which Mamba-2 is the faster one, interpolated in logarithms between two measured lengths.
 
     Parameters
     ----------
     costs : list of LengthCost
         As from `measure_length`.
+    busy : bool
+        Compare `busy_ms`, the GPU's own time, and not `ms`.
 
     Returns
     -------
@@ -124,14 +136,19 @@ def crossover(costs):
     """
     ratios = {}  # length: time of Mamba-2 / time of the Transformer, as logarithm
     for cost in costs:
-        if cost.ms is not None:
+        took = cost.busy_ns_per_step if busy else cost.ns_per_step
+        if took is not None:
             sign = 1 if cost.layer == "Bi-Mamba-2" else -1
-            ratios.setdefault(cost.length, []).append(sign * math.log(cost.ns_per_step))
+            ratios.setdefault(cost.length, []).append(sign * math.log(took))
     both = sorted((length, sum(pair)) for length, pair in ratios.items() if len(pair) == 2)
     for (short, before), (long, after) in pairwise(both):
         if before > 0 >= after:
             return short * (long / short) ** (before / (before - after))
     return None
+
+
+def _per_step(ms, cost):
+    return None if ms is None else ms * 1e6 / (cost.length * cost.batch)
 
 
 def _expected_s(cost, length, batch):
@@ -174,6 +191,7 @@ def _measure(layers, length, batch, d_model, device, repeats, limit_s):
             max(ms),
             first[name],
             peaks[name] or None,
+            busy_ms=_busy_ms(layers[name], x, gradient) if device == "cuda" else None,
         )
         for name, ms in times.items()
     }
@@ -204,3 +222,11 @@ def _seconds(layer, x, gradient):
     ended.record()
     torch.cuda.synchronize()
     return began.elapsed_time(ended) / 1e3  # event times are in ms
+
+
+def _busy_ms(layer, x, gradient):
+    """Add up the times of all kernels of one call."""
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        _seconds(layer, x, gradient)
+    layer.zero_grad(set_to_none=True)
+    return sum(kernel.self_device_time_total for kernel in seen.key_averages()) / 1e3  # the profiler counts in µs
