@@ -674,8 +674,8 @@ def what_the_kernel_buys():
 
 # %% [markdown]
 # On the machine that stored this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>):
-# <span data-result="torch_ms:.1f">24.5</span> ms and <span data-result="torch_gib:.1f">3.4</span> GiB in torch,
-# <span data-result="mamba_ssm_ms:.1f">9.1</span> ms and <span data-result="mamba_ssm_gib:.1f">2.0</span> GiB with the kernel.
+# <span data-result="torch_ms:.1f">24.3</span> ms and <span data-result="torch_gib:.1f">3.4</span> GiB in torch,
+# <span data-result="mamba_ssm_ms:.1f">8.6</span> ms and <span data-result="mamba_ssm_gib:.1f">2.0</span> GiB with the kernel.
 # So take it where it is to be had; and know that where it is not, you lose time, and gain digits.
 
 # %% [markdown]

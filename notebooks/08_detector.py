@@ -263,7 +263,7 @@ plt.show()
 # %% [markdown]
 # The Bi-Mamba-2 layers hold <span data-result="mamba_parameters:.0f">69</span> percent of the parameters, take
 # <span data-result="mamba_operations:.0f">54</span> percent of the operations, and
-# <span data-result="mamba_time:.0f">51</span> percent of the training time on this machine. The others are the stages with few parameters and
+# <span data-result="mamba_time:.0f">52</span> percent of the training time on this machine. The others are the stages with few parameters and
 # long signals.
 #
 # **One honest footnote to the operations.** The state space part is computed in chunks, and the size of a chunk changes the
@@ -896,7 +896,7 @@ print(f"free Mamba layers would make a step {bound:.2f} times faster")
 # between their memory layouts. Chapter 14 does both (to come).
 #
 # On the machine that made this page a training step of <span data-result="batch:d">64</span> windows took
-# <span data-result="step_ms:.0f">144</span> ms, and inference ran at <span data-result="windows_a_second:.0f">1651</span> windows a second.
+# <span data-result="step_ms:.0f">144</span> ms, and inference ran at <span data-result="windows_a_second:.0f">1648</span> windows a second.
 #
 # And by part: each stage's time when it is run by itself, and the memory that it *keeps*, which is what its forward pass leaves there for the
 # backward pass. (`measure_stages` catches every tensor that autograd saves, and counts each piece of memory once, for the first stage
@@ -954,7 +954,7 @@ print(f"{cpu_ms:.0f} ms a window on {torch.get_num_threads()} CPU threads")
 record(cpu_ms=cpu_ms, cpu_threads=torch.get_num_threads())
 
 # %% [markdown]
-# <span data-result="cpu_ms:.0f">145</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. On a machine with
+# <span data-result="cpu_ms:.0f">131</span> ms for a minute of EEG, on <span data-result="cpu_threads:d">16</span> threads. On a machine with
 # <span data-result="cpu/cpu_threads:d">2</span> it took <span data-result="cpu/cpu_ms:.0f">514</span> ms, still a small part of the minute.
 #
 # **One more claim to lay aside:** that a network like this handles "24-hour recordings" because state space layers are linear

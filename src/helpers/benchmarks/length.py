@@ -226,7 +226,7 @@ def _seconds(layer, x, gradient):
 
 def _busy_ms(layer, x, gradient):
     """Add up the times of all kernels of one call."""
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:  # else it warns
         _seconds(layer, x, gradient)
     layer.zero_grad(set_to_none=True)
     return sum(kernel.self_device_time_total for kernel in seen.key_averages()) / 1e3  # the profiler counts in µs
