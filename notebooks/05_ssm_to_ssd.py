@@ -878,8 +878,8 @@ plt.show()
 # %% [markdown]
 # The result is the same with every chunk size, to the rounding of 32-bit numbers. (The rounding grows a little with the chunk: sums
 # get longer. More on that below.) The time is not the same: on the machine that stored
-# this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>, 32-bit numbers), <span data-result="best_ms:.2f">1.99</span> ms with chunks of <span data-result="best_chunk:d">64</span>, the best of these,
-# <span data-result="smallest_chunk_ms:.2f">5.14</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">6.92</span> with chunks
+# this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>, 32-bit numbers), <span data-result="best_ms:.2f">1.90</span> ms with chunks of <span data-result="best_chunk:d">64</span>, the best of these,
+# <span data-result="smallest_chunk_ms:.2f">5.02</span> with chunks of 8 and <span data-result="largest_chunk_ms:.2f">6.87</span> with chunks
 # of 512.
 #
 # `chunk_operations` says where to look. Of its two terms, the squares of step 1 grow with the chunk, and the states of steps 2 and 4
@@ -993,8 +993,8 @@ for name, scan in [
     record(**{f"{name}_ms": ms})
 
 # %% [markdown]
-# On the machine that stored this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>) the loop takes <span data-result="loop_ms:.1f">232.1</span> ms, the matrix
-# <span data-result="matrix_ms:.1f">0.9</span> ms and the chunks <span data-result="chunks_ms:.2f">1.23</span> ms, although the
+# On the machine that stored this page (<span data-result="machine">NVIDIA H100 80GB HBM3</span>) the loop takes <span data-result="loop_ms:.1f">390.3</span> ms, the matrix
+# <span data-result="matrix_ms:.1f">1.1</span> ms and the chunks <span data-result="chunks_ms:.2f">1.73</span> ms, although the
 # chunks have more operations to do than the loop.
 #
 # On a large GPU the whole matrix comes first. One window does not fill it: ten times the operations cost nothing as long as
@@ -1111,16 +1111,16 @@ plt.show()
 # The claim is true, and the conclusion is not. The numbers are those of one machine,
 # <span data-result="machine">NVIDIA H100 80GB HBM3</span>, in <span data-result="arithmetic">bfloat16 (autocast)</span>, forward and
 # backward. Nearly flat against rising: the cost of Mamba-2 is linear. The two meet at
-# <span data-result="crossover">about 11,600</span> steps, and at <span data-result="longest_of_both:,d">245,760</span> the Transformer layer takes
+# <span data-result="crossover">about 10,500</span> steps, and at <span data-result="longest_of_both:,d">245,760</span> the Transformer layer takes
 # <span data-result="transformer_over_mamba_at_longest:.0f">21</span> times as long. But at **960 steps**, where this book's detector
-# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">14.3</span> ms and the Transformer layer
-# <span data-result="transformer_at_960_ms:.1f">7.8</span>, that is
+# has its layers, the bidirectional Mamba-2 takes <span data-result="mamba_at_960_ms:.1f">14.1</span> ms and the Transformer layer
+# <span data-result="transformer_at_960_ms:.1f">7.7</span>, that is
 # <span data-result="mamba_over_transformer_at_960:.2f">1.83</span> times as much. **At this length, O(N) wins nothing.**
 #
 # Part of the difference is not arithmetic. A GPU gets its work kernel by kernel from a Python program, and when the kernels are short
 # it waits for the next one. Here it is busy for <span data-result="gpu/mamba_busy_ms:.1f">10.9</span> of the
-# <span data-result="gpu/mamba_at_960_ms:.1f">14.3</span> ms with Mamba-2 (many small kernels), for
-# <span data-result="gpu/transformer_busy_ms:.1f">7.5</span> of the <span data-result="gpu/transformer_at_960_ms:.1f">7.8</span> ms with the
+# <span data-result="gpu/mamba_at_960_ms:.1f">14.1</span> ms with Mamba-2 (many small kernels), for
+# <span data-result="gpu/transformer_busy_ms:.1f">7.5</span> of the <span data-result="gpu/transformer_at_960_ms:.1f">7.7</span> ms with the
 # Transformer layer (a few large ones). So a faster CPU, or a captured CUDA graph, brings the two closer, and the meeting point moves from one
 # host to the next with the same GPU in it. Count the GPU's own time alone, and they meet at
 # <span data-result="gpu/busy_crossover">about 4,600</span> steps; at 960, Mamba-2 takes
@@ -1385,7 +1385,7 @@ solution("05.5")
 #   decay a head, the rest is products of matrices. So the cost is linear in the length. The chunk size changes the cost, never
 #   the result.
 # - Linear is not the same as cheap. At 960 steps this layer costs as much as a Transformer layer or more. Where the two meet
-#   depends on the machine and the arithmetic: here, at <span data-result="crossover">about 11,600</span> steps.
+#   depends on the machine and the arithmetic: here, at <span data-result="crossover">about 10,500</span> steps.
 # - What you check against is a loop in float64: at several lengths, gradients included.
 #
 # ## What next
