@@ -233,6 +233,15 @@ def test_a_command_whose_time_is_up_is_killed_with_all_that_it_started(lab):
     assert beats_after(lab) == 0
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts; a shell that starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_command_is_killed_with_all_that_it_started(lab):
     threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
