@@ -22,6 +22,7 @@ _MODULES = {
     "probe": ("Gpu", "Host", "Machine", "cache_folder"),
     "report": ("Report", "Verdict", "preflight"),
     "screen": ("render",),
+    "writing": ("replacing",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
