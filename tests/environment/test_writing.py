@@ -7,6 +7,10 @@ import pytest
 from helpers.environment import replacing
 
 
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
 def test_content_and_text(tmp_path):
     path = tmp_path / "a b.bin"
     for content in (os.urandom(70_001), b"", os.urandom(13)):
@@ -16,18 +20,22 @@ def test_content_and_text(tmp_path):
     with replacing(str(path), "w", encoding="utf-8") as file:
         file.write("µV")
     assert path.read_text(encoding="utf-8") == "µV"
-    assert os.listdir(tmp_path) == ["a b.bin"]
+    assert names(tmp_path) == ["a b.bin"]
 
 
 @pytest.mark.parametrize("fault", [ValueError("no"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, fault):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(type(fault)), replacing(path) as file:
+
+    def fail(file):
         file.write(b"new")
         raise fault
+
+    with pytest.raises(type(fault)), replacing(path) as file:
+        fail(file)
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert names(tmp_path) == ["a.bin"]
 
 
 def test_the_old_file_stays_until_the_block_ends_and_two_writers_do_not_mix(tmp_path):

@@ -17,8 +17,8 @@ __all__ = ["replacing"]
 def replacing(path: str | Path, mode: str = "wb", **options):
     """Open a file that takes the place of `path` when the block ends, and vanishes if the block raises.
 
-    The content is written beside `path` (a rename is atomic on one file system only), put on the disk, and renamed; then
-    the folder is put on the disk, without which a power failure could undo the rename.
+    The content is written beside `path` (a rename is atomic on one file system only), put on the disk, and renamed;
+    then the folder is put on the disk, without which a power failure could undo the rename.
 
     Parameters
     ----------
