@@ -168,6 +168,36 @@ def fetch():
 
 
 @app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of EDF, EDF+ or BDF recordings, with their marks beside them.")],
+    store: Annotated[Path, typer.Option(help="Folder of the store; made if needed, taken up again if there.")] = Path(
+        "store"
+    ),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as cores if left out.", show_default=False)
+    ] = None,
+):
+    """Prepare recordings for training: filtered, at 256 Hz, one memory-mapped array each, and which windows there are.
+
+    Run it again after a stop: what was done is kept. A bad recording is left out, and listed at the end.
+    """
+    from helpers.eeg import RecordingError, StoreError, build_manifest, open_store
+    from helpers.eeg import prepare as prepare_all
+
+    try:
+        with _bar("Preparing", unit="recordings") as progress:
+            report = prepare_all(folder, store, workers=workers, progress=progress)
+        print(report)
+        prepared = open_store(store)
+        manifest = build_manifest(prepared)
+    except (RecordingError, StoreError) as fault:
+        _fail(fault)
+    counts = ", ".join(f"{number:,} {kind}" for kind, number in manifest.counts.items())
+    print(f"in the store: {len(prepared.recordings)} recordings of {len(prepared.subjects)} subjects")
+    print(f"windows by their share of seizure: {counts}")
+
+
+@app.command()
 def detect(
     recording: Annotated[
         str, typer.Argument(help="An EDF, EDF+ or BDF file, or 'absence' for the cached recording (.h5).")

@@ -1,0 +1,314 @@
+"""A folder of recordings to a store: each is read, preprocessed, and written once, as an array with its description.
+
+It can be stopped at any time, by kill -9 too, and run again: what was done is kept, what was not is done. A bad
+recording is left out and reported; the others go on. What is on disk is said in `helpers.eeg.store`.
+"""
+
+import fcntl
+import hashlib
+import inspect
+import io
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helpers.eeg.annotations import seizures as marked_seizures
+from helpers.eeg.errors import RecordingError, StoreError
+from helpers.eeg.preprocessing import SFREQ, preprocess
+from helpers.eeg.processes import ProcessDied, in_processes
+from helpers.eeg.recordings import read_recording
+from helpers.eeg.store import FORMAT, SCALE, entry_files, sha256_of
+from helpers.eeg.windows import WINDOW
+from helpers.environment import replacing
+
+__all__ = ["PreparationReport", "find_recordings", "prepare"]
+
+_ENDINGS = (".edf", ".bdf", ".h5")
+_TOLERANCE = 1.0  # s; marks are often written in whole seconds, and may end just beyond the last sample
+
+
+@dataclass(frozen=True)
+class PreparationReport:
+    """What became of each recording of a folder.
+
+    Attributes
+    ----------
+    store : Path
+    prepared, kept : tuple of str
+        Ids of those made now, and of those that were there already.
+    left_out : dict of str to str
+        Why each of the others is not in the store.
+    repaired : dict of str to list of str
+        What was repaired in a header while it was read, of those in the store.
+    hours : float
+        Length of all that is in the store from this folder.
+    """
+
+    store: Path
+    prepared: tuple
+    kept: tuple
+    left_out: dict
+    repaired: dict
+    hours: float
+
+    def __str__(self):
+        lines = [
+            f"{self.store}: {len(self.prepared)} recordings prepared, {len(self.kept)} already there, "
+            f"{len(self.left_out)} left out; {self.hours:.1f} h"
+        ]
+        lines += [f"  left out  {id}: {reason}" for id, reason in self.left_out.items()]
+        lines += [f"  repaired  {id}: {'; '.join(repairs)}" for id, repairs in self.repaired.items()]
+        return "\n".join(lines)
+
+
+def prepare(folder, store, *, workers=None, progress=None, **options):
+    """Prepare all recordings of a folder into a store.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It is searched with all folders below it. A recording's id is its path in it.
+    store : str or Path
+        Folder of the store, made if needed. A recording that is there already, made from the same content with the
+        same options, is kept, once its checksum is found right; one that has changed is made anew. Recordings of
+        other folders stay.
+    workers : int, optional
+        Processes, of one thread each. Default: as many as this process may use cores.
+    progress : callable, optional
+        Called as ``progress(recordings_done, recordings_in_all)``.
+    **options
+        Of `preprocess`, the same for all.
+
+    Returns
+    -------
+    PreparationReport
+
+    Raises
+    ------
+    RecordingError
+        If there is no recording in the folder. A recording that cannot be used is no error: the report says why.
+    StoreError
+        If the store cannot be written, or somebody else is preparing into it. What was done stays.
+    TypeError
+        If `preprocess` has no such option.
+    """
+    folder, store = Path(folder), Path(store)
+    options = _complete(options)
+    files = find_recordings(folder)
+    tasks = [(str(folder), str(file.relative_to(folder)), str(store), options) for file in files]
+    tasks.sort(key=lambda task: -_size(folder / task[1]))  # a long one begun last would keep one process busy alone
+    workers = min(workers or _cores(), len(tasks))
+    outcomes = {}
+    try:
+        with _locked(store):
+            _sweep(store)
+            for task, outcome in in_processes(_prepare_one, tasks, workers):
+                if isinstance(outcome, ProcessDied):
+                    outcome = {"left_out": f"{outcome}. Run it again with fewer processes (--workers)."}
+                if "stop" in outcome:
+                    raise StoreError(f"{store}: {outcome['stop']}. What was prepared stays; free some space.")
+                outcomes[Path(task[1]).as_posix()] = outcome
+                if progress:
+                    progress(len(outcomes), len(tasks))
+    except OSError as fault:
+        raise StoreError(f"{store}: cannot be written ({fault.strerror or fault}). Choose another folder.") from fault
+    done = {id: outcome for id, outcome in sorted(outcomes.items()) if "left_out" not in outcome}
+    return PreparationReport(
+        store,
+        prepared=tuple(id for id, outcome in done.items() if not outcome["kept"]),
+        kept=tuple(id for id, outcome in done.items() if outcome["kept"]),
+        left_out={id: outcome["left_out"] for id, outcome in sorted(outcomes.items()) if "left_out" in outcome},
+        repaired={id: outcome["repairs"] for id, outcome in done.items() if outcome["repairs"]},
+        hours=sum(outcome["n_samples"] for outcome in done.values()) / SFREQ / 3600,
+    )
+
+
+def find_recordings(folder):
+    """All recordings below a folder, by their endings: ``.edf``, ``.bdf``, and ``.h5`` in the layout of eeghdf.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    list of Path
+        Sorted. Hidden files are passed over: macOS leaves a ``._night.edf`` beside each ``night.edf`` it copies.
+
+    Raises
+    ------
+    RecordingError
+        If there is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        raise RecordingError(f"{folder}: {found}. Expected a folder of recordings; check the path.")
+    files = [
+        Path(place) / name
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(_ENDINGS) and not name.startswith(".")
+    ]
+    if not files:
+        raise RecordingError(f"{folder}: no recording in it. Expected {', '.join(_ENDINGS)} files; check the path.")
+    return sorted(files)
+
+
+def _complete(options):
+    """The options with every default of `preprocess`, so that a store made before a default changed is made anew."""
+    bound = inspect.signature(preprocess).bind(None, **options)
+    bound.apply_defaults()
+    return dict(list(bound.arguments.items())[1:])
+
+
+def _prepare_one(folder, name, store, options):
+    """Prepare one recording; what became of it, as JSON. Called in a process of its own.
+
+    The array is written first, under a name that follows from its content's source, and then the description that
+    names it: at any moment there is the old pair, or the new one.
+    """
+    file, id = Path(folder, name), Path(name).as_posix()
+    place = Path(store, "recordings", f"{id}.json")
+    before = _entry(place)
+    try:
+        source = sha256_of(file)
+    except OSError as fault:
+        return {"left_out": f"cannot be read ({fault.strerror or fault}). Check the file and its permissions."}
+    described = json.dumps([FORMAT, source, options], sort_keys=True)
+    array = place.with_name(f"{place.stem}.{hashlib.sha256(described.encode()).hexdigest()[:12]}.npy")
+    kept = before.get("file") == array.relative_to(Path(store, "recordings")).as_posix() and _whole(array, before)
+    try:
+        raw = read_recording(file)
+        samples = None if kept else _checked(preprocess(raw, **options))
+        n_samples = before["n_samples"] if kept else samples.shape[1]
+        entry = {
+            "format": FORMAT,
+            "id": id,
+            "subject": file.parent.name,
+            "n_samples": n_samples,
+            "seizures": _inside(marked_seizures(raw), n_samples / SFREQ),
+            "repairs": [],
+            "options": options,
+            "source_sha256": source,
+        }
+    except Exception as fault:  # of a damaged file; MNE has no one error for these
+        _forget(place, before)
+        return {"left_out": _reason(fault, file)}
+    try:
+        if kept:
+            entry |= {name: before[name] for name in ("file", "bytes", "sha256")}
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            entry |= _write(array, samples, Path(store, "recordings"))
+        if entry != before:
+            with replacing(place) as file:
+                file.write(json.dumps(entry, indent=1).encode())
+        if before.get("file") not in (None, entry["file"]):
+            Path(store, "recordings", before["file"]).unlink(missing_ok=True)
+    except OSError as fault:
+        return {"stop": f"cannot be written ({fault.strerror or fault})"}
+    return {"kept": kept, "n_samples": n_samples, "repairs": entry["repairs"]}
+
+
+def _entry(place):
+    """What the store says of a recording; empty where it says nothing that can be used."""
+    try:
+        entry = json.loads(place.read_bytes())
+        return entry if entry["format"] == FORMAT else {"file": entry["file"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _whole(array, entry):
+    try:
+        return array.stat().st_size == entry["bytes"] and sha256_of(array) == entry["sha256"]
+    except OSError:
+        return False
+
+
+def _checked(samples):
+    if samples.shape[1] < WINDOW:
+        raise RecordingError(
+            f"the recording lasts {samples.shape[1] / SFREQ:.1f} s, one window {WINDOW / SFREQ:g} s. Use a longer one."
+        )
+    if not np.isfinite(samples).all():
+        raise RecordingError("preprocessing gave NaN or infinite samples. Look at it with raw.plot().")
+    return samples
+
+
+def _inside(seizures, duration):
+    """The seizures, cut to the recording; one that lies beyond its ends belongs to another recording."""
+    for onset, end in seizures:
+        if onset < -_TOLERANCE or end > duration + _TOLERANCE:
+            raise RecordingError(
+                f"a seizure is marked from {onset:g} to {end:g} s, the recording lasts {duration:g} s. "
+                "Are these the marks of another recording, or is their time not counted from its first sample?"
+            )
+    return [[max(onset, 0.0), min(end, duration)] for onset, end in seizures]
+
+
+def _reason(fault, file):
+    text = " ".join(str(fault).split()).removeprefix(f"{file}: ").removeprefix(f"{file.name}: ")
+    return text if isinstance(fault, RecordingError) else f"cannot be prepared ({type(fault).__name__}: {text})"
+
+
+def _write(array, samples, folder):
+    """Write the samples as int16; the fields of the description that say where and what they are."""
+    digest, size = hashlib.sha256(), 0
+    with replacing(array) as file:
+
+        def put(content):
+            nonlocal size
+            digest.update(content)
+            size += file.write(content)
+
+        header = io.BytesIO()
+        described = {"descr": "<i2", "fortran_order": False, "shape": samples.shape}
+        np.lib.format.write_array_header_1_0(header, described)
+        put(header.getvalue())
+        for channel in samples:  # one at a time: a day of all channels would take 0.8 GB more
+            put(np.rint(channel / np.float32(SCALE)).astype("<i2").tobytes())
+    return {"file": array.relative_to(folder).as_posix(), "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _forget(place, entry):
+    """Take a recording out of the store whose file can no longer be used."""
+    if entry:
+        place.unlink(missing_ok=True)
+        place.with_name(Path(entry["file"]).name).unlink(missing_ok=True)
+
+
+def _sweep(store):
+    """Remove what a killed run left: half-written files, and arrays that nothing describes yet."""
+    named = {_entry(place).get("file") for place in entry_files(store)}
+    for folder, _, names in os.walk(store / "recordings"):
+        for name in names:
+            path = Path(folder, name)
+            lost = name.endswith(".npy") and path.relative_to(store / "recordings").as_posix() not in named
+            if lost or name.endswith(".part"):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(store):
+    """Keep a second run out of the store; the system takes the lock back when this process ends, however it ends."""
+    store.mkdir(parents=True, exist_ok=True)
+    with (store / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"{store}: another process is preparing into it. Wait for it, or end it.") from None
+        yield
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _size(file):
+    return file.stat().st_size if file.exists() else 0
