@@ -169,7 +169,7 @@ def fetch():
 
 @app.command()
 def prepare(
-    folder: Annotated[Path, typer.Argument(help="Folder of EDF, EDF+ or BDF recordings, with their marks beside them.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of EDF, EDF+ or BDF recordings, marks beside them.")],
     store: Annotated[Path, typer.Option(help="Folder of the store; made if needed, taken up again if there.")] = Path(
         "store"
     ),
@@ -249,6 +249,33 @@ def detect(
         _print_scores(marked, [detection] if detection is rule else [detection, rule], chosen_here)
     for file in files:
         print(f"wrote {file}")
+
+
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(help="A SzCORE TSV file of what is true, or a folder of such files.")],
+    hypothesis: Annotated[Path, typer.Argument(help="What was detected: a file, or a folder with the same names.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
+):
+    """Score detected events against marked seizures by the SzCORE rules: counts by subject, mean over subjects.
+
+    Exit code 1, and no score, where a file is missing, damaged or of another length than its partner.
+    """
+    import json
+
+    from helpers.scoring import ScoringError, score_files
+
+    try:
+        with _bar("Scoring", unit="files") as progress:
+            scores = score_files(reference, hypothesis, progress if reference.is_dir() else None)
+    except ScoringError as fault:
+        for line in fault.faults[:-1]:
+            print(f"error: {' '.join(line.split())}", file=sys.stderr)
+        _fail(fault.faults[-1])
+    if as_json:
+        print(json.dumps(scores.as_dict(), indent=2))
+    else:
+        _print_file_scores(scores)
 
 
 @app.command()
@@ -360,13 +387,30 @@ def _pages():
 @bench.command()
 def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurement.")] = 15):
     """Start-up, one Mamba-2 layer beside its peers, a window and a whole recording, on this CPU; some minutes."""
-    from rich.console import Console
-    from rich.table import Table
-
     from helpers.benchmarks import measure_cpu, missing_peer
 
     with _bar("Recording", unit="windows") as progress:
         results = measure_cpu(repeats, progress)
+    _print_measurements(results, missing_peer())
+
+
+@bench.command("data")
+def bench_data(
+    recordings: Annotated[int, typer.Option(min=1, help="Recordings of noise to prepare.")] = 8,
+    minutes: Annotated[int, typer.Option(min=2, help="Length of each.")] = 30,
+):
+    """Preparing recordings, reading random windows beside braindecode, memory and disk, on this CPU; some minutes."""
+    from helpers.benchmarks.data import measure_data, missing_data_peer
+
+    with _bar("Measuring", unit="steps") as progress:
+        results = measure_data(recordings, minutes, progress=progress)
+    _print_measurements(results, missing_data_peer())
+
+
+def _print_measurements(results, missing):
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table()
     table.add_column("measured")
     for column in ("median", "lowest", "highest", "unit", "times"):
@@ -379,12 +423,12 @@ def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurem
             str(row.repeats),
         )
     Console().print(table)
-    if missing := missing_peer():
+    if missing:
         print(missing)
 
 
 def _figure(value, unit):
-    return f"{value:.2f}" if unit == "x" else f"{value:.1f}"
+    return f"{value:.2f}" if unit in ("x", "ms/window") and value < 100 else f"{value:.1f}"
 
 
 @bench.command()
@@ -472,6 +516,39 @@ def _print_scores(marked, detections, chosen_here):
     console.print("SzCORE counts events under 90 s apart as one.")
     recording = "this recording" if chosen_here else "the 'absence' recording"
     console.print(f"The rule's threshold was chosen on {recording}. One patient shows nothing about performance.")
+
+
+def _print_file_scores(scores):
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, emoji=False)
+    heads = ("subject", "hours", "found", "of", "false", "per 24 h", "sens.", "prec.", "F1")
+    for title, kind in (("Seizures, by SzCORE", "event"), ("Seconds, by SzCORE", "sample")):
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in heads:
+            table.add_column(head, justify="left" if head == "subject" else "right", no_wrap=True)
+        for subject in scores.subjects:
+            one = getattr(subject, kind)
+            counts = (f"{one.hours:.2f}", one.found, one.reference, one.false_alarms, f"{one.false_alarms_per_24h:.1f}")
+            table.add_row(subject.subject, *map(str, counts), *map(_ratio, (one.sensitivity, one.precision, one.f1)))
+        if len(scores.subjects) > 1:
+            mean = {name: value.mean for name, value in getattr(scores, kind).items()}
+            rate = f"{mean['false_alarms_per_24h']:.1f}"
+            table.add_section()
+            ratios = map(_ratio, (mean["sensitivity"], mean["precision"], mean["f1"]))
+            table.add_row("mean", "", "", "", "", rate, *ratios)
+        console.print(table)
+    older = scores.event["f1_before_0_0_7"]
+    console.print(
+        f"F1 as timescoring defines it from version 0.0.7 on. By the older definition, undefined where nothing was "
+        f"detected, F1 of seizures is {_ratio(older.mean)}, over {older.subjects} of {len(scores.subjects)} subjects."
+    )
+
+
+def _ratio(value):
+    return "-" if value != value else f"{value:.3f}"
 
 
 class _bar:
