@@ -168,6 +168,31 @@ def fetch():
 
 
 @app.command()
+def synthetic(
+    folder: Annotated[Path, typer.Argument(help="Made if needed; holds nothing else.")],
+    subjects: Annotated[int, typer.Option(min=1, help="Each has a spectrum, habits and seizures of its own.")] = 8,
+    recordings: Annotated[int, typer.Option(min=1, help="Of each subject.")] = 1,
+    minutes: Annotated[float, typer.Option(min=3, max=1440, help="Of each recording.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    sfreq: Annotated[int, typer.Option(min=100, help="Samples a second.")] = 256,
+):
+    """Write synthetic EEG with seizures and hard negatives: EDF+ files, labelled synthetic, and their events (TSV)."""
+    from helpers.eeg import RecordingError
+    from helpers.eeg.synthetic import write_recordings
+
+    try:
+        with _bar("Drawing", unit="recordings") as progress:
+            paths = write_recordings(
+                folder, subjects, minutes, seed, recordings=recordings, sfreq=sfreq, progress=progress
+            )
+    except RecordingError as fault:
+        _fail(fault)
+    except OSError as fault:
+        _fail(f"{folder}: cannot write there ({fault.strerror or fault}). Choose another folder.")
+    print(f"wrote {len(paths)} recordings of {minutes:g} minutes to {folder}: synthetic EEG, no patient was recorded")
+
+
+@app.command()
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of EDF, EDF+ or BDF recordings, marks beside them.")],
     store: Annotated[Path, typer.Option(help="Folder of the store; made if needed, taken up again if there.")] = Path(
