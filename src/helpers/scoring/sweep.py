@@ -265,7 +265,7 @@ def _false_alarms(firsts, ends, zone):
     """How many of its pieces of at most 300 s each run has that touch no seizure's zone."""
     size = RULES.maxEventDuration
     length = -(-len(zone) // size) * size + size
-    touched = np.concatenate([[0], np.cumsum(zone), np.full(length, zone.sum())])
+    touched = np.concatenate([[0], np.cumsum(zone), np.full(length + size, zone.sum())])
     whole = touched[size : size + length] == touched[:length]  # the piece that begins here is a false alarm
     chain = np.cumsum(whole.reshape(-1, size)[::-1], axis=0)[::-1].ravel()  # it and all that follow it
     last = firsts + (ends - firsts - 1) // size * size  # where the last piece begins, which may be shorter
