@@ -236,7 +236,7 @@ def test_a_rate_too_low_for_eeg(damaged):
 
 def test_annotations_that_are_not_text(edf, damaged):
     whole = edf.read_bytes()
-    refused(damaged(len(whole) - 40, b"\xff\xfe\xfd" * 9), "copy or download it again")
+    refused(damaged(len(whole) - 40, b"\xff\xfe\xfd" * 9), "marks are damaged", "record 13", "download it again")
 
 
 @fuzz
@@ -262,7 +262,7 @@ def test_any_bytes_in_the_header_give_a_recording_or_the_one_error(edf, tmp_path
 def test_missing_channels_are_named(synthetic, export, tmp_path):
     names = [name for name in CANONICAL if name not in ("T3", "Pz")]
     path = export(synthetic(13, names=[*names, "ECG"]), tmp_path / "few.edf")
-    message = refused(path, "2 of the 19 channels are missing: T3, Pz.", "ECG", "referential")
+    message = refused(path, "2 of the 19 channels are missing: T3, Pz.", "ECG", "interpolate_missing")
     assert "bipolar" not in message
 
 
