@@ -198,6 +198,9 @@ def prepare(
     store: Annotated[Path, typer.Option(help="Folder of the store; made if needed, taken up again if there.")] = Path(
         "store"
     ),
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Estimate missing electrodes, and those a bipolar recording lacks.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; as many as cores if left out.", show_default=False)
     ] = None,
@@ -211,7 +214,7 @@ def prepare(
 
     try:
         with _bar("Preparing", unit="recordings") as progress:
-            report = prepare_all(folder, store, workers=workers, progress=progress)
+            report = prepare_all(folder, store, interpolate=interpolate, workers=workers, progress=progress)
         print(report)
         prepared = open_store(store)
         manifest = build_manifest(prepared)

@@ -16,19 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.eeg.annotations import seizures as marked_seizures
+from helpers.eeg.annotations import seizures_of
+from helpers.eeg.bipolar import electrodes_from_pairs
 from helpers.eeg.errors import RecordingError, StoreError
+from helpers.eeg.interpolation import interpolate_missing
+from helpers.eeg.montage import canonical_labels, pair_of
+from helpers.eeg.naming import subject_of
 from helpers.eeg.preprocessing import SFREQ, preprocess
-from helpers.eeg.processes import ProcessDied, in_processes
 from helpers.eeg.recordings import read_recording
+from helpers.eeg.repairs import repairs
 from helpers.eeg.store import FORMAT, SCALE, entry_files, sha256_of
 from helpers.eeg.windows import WINDOW
-from helpers.environment import replacing
+from helpers.environment import ProcessDied, in_processes, replacing
 
 __all__ = ["PreparationReport", "find_recordings", "prepare"]
 
 _ENDINGS = (".edf", ".bdf", ".h5")
-_TOLERANCE = 1.0  # s; marks are often written in whole seconds, and may end just beyond the last sample
+_KEPT = ("n_samples", "repairs", "file", "bytes", "sha256")  # of a description, where its array is
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class PreparationReport:
     left_out : dict of str to str
         Why each of the others is not in the store.
     repaired : dict of str to list of str
-        What was repaired in a header while it was read, of those in the store.
+        What was changed beyond what the file says, of those in the store (`repairs`).
     hours : float
         Length of all that is in the store from this folder.
     """
@@ -65,7 +69,7 @@ class PreparationReport:
         return "\n".join(lines)
 
 
-def prepare(folder, store, *, workers=None, progress=None, **options):
+def prepare(folder, store, *, interpolate=False, workers=None, progress=None, **options):
     """Prepare all recordings of a folder into a store.
 
     Parameters
@@ -76,8 +80,11 @@ def prepare(folder, store, *, workers=None, progress=None, **options):
         Folder of the store, made if needed. A recording that is there already, made from the same content with the
         same options, is kept, once its checksum is found right; one that has changed is made anew. Recordings of
         other folders stay.
+    interpolate : bool
+        Estimate up to four missing electrodes (`interpolate_missing`), and those that the pairs of a bipolar recording
+        leave open (`electrodes_from_pairs`). Without, such a recording is left out.
     workers : int, optional
-        Processes, of one thread each. Default: as many as this process may use cores.
+        Processes, of one thread each. Default: as many as this process may use cores, fewer for little work.
     progress : callable, optional
         Called as ``progress(recordings_done, recordings_in_all)``.
     **options
@@ -97,11 +104,11 @@ def prepare(folder, store, *, workers=None, progress=None, **options):
         If `preprocess` has no such option.
     """
     folder, store = Path(folder), Path(store)
-    options = _complete(options)
+    options = {"interpolate": interpolate, **_complete(options)}
     files = find_recordings(folder)
     tasks = [(str(folder), str(file.relative_to(folder)), str(store), options) for file in files]
     tasks.sort(key=lambda task: -_size(folder / task[1]))  # a long one begun last would keep one process busy alone
-    workers = min(workers or _cores(), len(tasks))
+    workers = min(workers or _workers(files), len(tasks))
     outcomes = {}
     try:
         with _locked(store):
@@ -181,75 +188,62 @@ def _prepare_one(folder, name, store, options):
         return {"left_out": f"cannot be read ({fault.strerror or fault}). Check the file and its permissions."}
     described = json.dumps([FORMAT, source, options], sort_keys=True)
     array = place.with_name(f"{place.stem}.{hashlib.sha256(described.encode()).hexdigest()[:12]}.npy")
-    kept = before.get("file") == array.relative_to(Path(store, "recordings")).as_posix() and _whole(array, before)
+    kept = _whole(array, before)
     try:
         raw = read_recording(file)
-        samples = None if kept else _checked(preprocess(raw, **options))
-        n_samples = before["n_samples"] if kept else samples.shape[1]
-        entry = {
-            "format": FORMAT,
-            "id": id,
-            "subject": file.parent.name,
-            "n_samples": n_samples,
-            "seizures": _inside(marked_seizures(raw), n_samples / SFREQ),
-            "repairs": [],
-            "options": options,
-            "source_sha256": source,
-        }
+        entry = {"format": FORMAT, "id": id, "subject": subject_of(file), "seizures": seizures_of(raw)}
+        if kept:
+            entry |= {name: before[name] for name in _KEPT}
+        else:
+            samples, changes = _samples(raw, **options)
+            entry |= {"n_samples": samples.shape[1], "repairs": changes}
+        entry |= {"options": options, "source_sha256": source}
     except Exception as fault:  # of a damaged file; MNE has no one error for these
         _forget(place, before)
         return {"left_out": _reason(fault, file)}
     try:
-        if kept:
-            entry |= {name: before[name] for name in ("file", "bytes", "sha256")}
-        else:
+        if not kept:
             place.parent.mkdir(parents=True, exist_ok=True)
             entry |= _write(array, samples, Path(store, "recordings"))
-        if entry != before:
-            with replacing(place) as file:
-                file.write(json.dumps(entry, indent=1).encode())
+        content = json.dumps(entry, indent=1)
+        if json.loads(content) != before:
+            with replacing(place, "w") as description:
+                description.write(content)
         if before.get("file") not in (None, entry["file"]):
-            Path(store, "recordings", before["file"]).unlink(missing_ok=True)
+            place.with_name(Path(before["file"]).name).unlink(missing_ok=True)
     except OSError as fault:
         return {"stop": f"cannot be written ({fault.strerror or fault})"}
-    return {"kept": kept, "n_samples": n_samples, "repairs": entry["repairs"]}
+    return {"kept": kept, "n_samples": entry["n_samples"], "repairs": entry["repairs"]}
 
 
 def _entry(place):
-    """What the store says of a recording; empty where it says nothing that can be used."""
+    """What the store says of a recording; the name of its array alone, or nothing, where no more can be used."""
     try:
         entry = json.loads(place.read_bytes())
-        return entry if entry["format"] == FORMAT else {"file": entry["file"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        whole = entry["format"] == FORMAT and entry.keys() >= set(_KEPT)
+        return entry if whole else {"file": str(entry["file"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def _whole(array, entry):
-    try:
-        return array.stat().st_size == entry["bytes"] and sha256_of(array) == entry["sha256"]
-    except OSError:
+    """Whether an array is the one that the store speaks of, byte for byte."""
+    if not entry.keys() >= set(_KEPT) or array.name != Path(entry["file"]).name or not array.is_file():
         return False
+    return array.stat().st_size == entry["bytes"] and sha256_of(array) == entry["sha256"]
 
 
-def _checked(samples):
+def _samples(raw, interpolate, **options):
+    """The samples to be stored, and what was changed on the way."""
+    if interpolate:
+        bipolar = not canonical_labels(raw, missing_ok=True) and any(pair_of(label) for label in raw.ch_names)
+        raw = electrodes_from_pairs(raw, interpolate=True) if bipolar else interpolate_missing(raw)
+    samples = preprocess(raw, **options)
     if samples.shape[1] < WINDOW:
         raise RecordingError(
             f"the recording lasts {samples.shape[1] / SFREQ:.1f} s, one window {WINDOW / SFREQ:g} s. Use a longer one."
         )
-    if not np.isfinite(samples).all():
-        raise RecordingError("preprocessing gave NaN or infinite samples. Look at it with raw.plot().")
-    return samples
-
-
-def _inside(seizures, duration):
-    """The seizures, cut to the recording; one that lies beyond its ends belongs to another recording."""
-    for onset, end in seizures:
-        if onset < -_TOLERANCE or end > duration + _TOLERANCE:
-            raise RecordingError(
-                f"a seizure is marked from {onset:g} to {end:g} s, the recording lasts {duration:g} s. "
-                "Are these the marks of another recording, or is their time not counted from its first sample?"
-            )
-    return [[max(onset, 0.0), min(end, duration)] for onset, end in seizures]
+    return samples, list(repairs(raw))
 
 
 def _reason(fault, file):
@@ -306,8 +300,10 @@ def _locked(store):
         yield
 
 
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _workers(files):
+    """One for each core, and for each 32 MB: a process begins in the time that it prepares some 10 MB in."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 1 + sum(map(_size, files)) // 2**25)
 
 
 def _size(file):

@@ -1,9 +1,11 @@
-"""Work spread over processes, for recordings that may be damaged enough to take a process down.
+"""Work spread over processes, for files that may be damaged enough to take a process down.
 
 A process that dies costs the task it was at, not the others. Each is a fresh interpreter that imports nothing of the
 caller's script, so a script or a notebook needs no guard, and that computes in one thread. Tasks and outcomes travel as
 JSON. It is no general pool: for arrays, use `multiprocessing`.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -13,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 
 __all__ = ["ProcessDied", "in_processes"]
@@ -23,15 +26,15 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLI
 class ProcessDied:
     """What became of a task whose process ended over it."""
 
-    def __init__(self, code):
+    def __init__(self, code: int):
         self.code = code
 
-    def __str__(self):
+    def __str__(self) -> str:
         how = f"signal {-self.code}" if self.code < 0 else f"exit code {self.code}"
         return f"its process ended with {how}; with signal 9, memory may have run out"
 
 
-def in_processes(function, tasks, workers):
+def in_processes(function: Callable, tasks: Sequence[tuple], workers: int) -> Iterator[tuple[tuple, object]]:
     """Call a function with each task; yield ``(task, outcome)`` as they come in.
 
     Parameters
