@@ -69,7 +69,7 @@ def calibration(labels, probabilities, bins=10):
             f"scores from {probabilities.min():g} to {probabilities.max():g}; expected probabilities between 0 and 1. "
             "Logits become probabilities through a sigmoid."
         )
-    edges = np.linspace(0, 1, bins + 1) if isinstance(bins, int) else np.asarray(bins, float)
+    edges = np.linspace(0, 1, bins + 1) if np.ndim(bins) == 0 else np.asarray(bins, float)
     if len(edges) < 2 or edges[0] != 0 or edges[-1] != 1 or (np.diff(edges) <= 0).any():
         raise ValueError(f"bins {bins}; expected a number above 0, or edges that rise from 0 to 1")
     here = np.clip(np.searchsorted(edges, probabilities, side="right") - 1, 0, len(edges) - 2)

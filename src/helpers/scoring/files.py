@@ -149,29 +149,30 @@ def _pairs(reference, hypothesis):
         raise ScoringError(f"{folder} is a folder, {file} is a file; expected two files or two folders.")
     if not reference.is_dir():
         return [(_subject(reference), reference, hypothesis)], []
-    (truths, faults), (guesses, more) = _files(reference), _files(hypothesis)
+    (truths, faults, twice), (guesses, more, again) = _files(reference), _files(hypothesis)
     faults += more
     for here, others, there in ((truths, guesses, hypothesis), (guesses, truths, reference)):
         for key in sorted(here.keys() - others.keys()):
             faults.append(f"{here[key]}: nothing for {key} in {there}. Add it, or leave both out.")
-    both = sorted(truths.keys() & guesses.keys())
+    both = sorted((truths.keys() & guesses.keys()) - twice - again)
     return [(_subject(truths[key]), truths[key], guesses[key]) for key in both], faults
 
 
 def _files(folder):
-    """The files of a folder by recording, and what is wrong with the rest."""
+    """The files of a folder by recording, what is wrong with the rest, and the recordings that it is wrong with."""
     paths = sorted(folder.rglob("*events.tsv")) or sorted(folder.rglob("*.tsv"))
     if not paths:
         raise ScoringError(f"{folder}: no TSV file in it. Expected SzCORE annotations, as sub-01_…_events.tsv.")
-    found, faults = {}, []
+    found, faults, twice = {}, [], set()
     for path in paths:
         entities = ENTITY.findall(path.name)
         named = "sub" in dict(entities)
         key = "_".join(map("-".join, entities)) if named else path.relative_to(folder).as_posix()
         if key in found:
+            twice.add(key)
             faults.append(f"{path}: {key} is in {found[key]} already; expected one file a recording. Move one away.")
         found.setdefault(key, path)
-    return found, faults
+    return found, faults, twice
 
 
 def _subject(path):

@@ -247,7 +247,7 @@ def _runs(levels):
 
     It stops where a neighbor joins it. One pass with a stack of the runs that are still open to the right.
     """
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(levels)) + 1]) if len(levels) else np.zeros(0, int)
+    starts = np.concatenate([[0], np.flatnonzero(levels[1:] != levels[:-1]) + 1])
     runs, stack = [], []
     heights = [*levels[starts].tolist(), -math.inf]
     for second, height in zip([*starts.tolist(), len(levels)], heights, strict=True):
