@@ -129,8 +129,8 @@ def _advice(raw, missing):
     pairs = [label for label in raw.ch_names if pair_of(label)]
     if pairs:
         return (
-            f"It is bipolar ({pairs[0]} is a difference of two electrodes); a referential recording is needed, or "
-            "helpers.eeg.electrodes_from_pairs(raw), which says what can be had from the pairs."
+            f"It is bipolar ({pairs[0]} is a difference of two electrodes); a referential recording is needed. "
+            "helpers.eeg.interpolate_missing(raw) takes from the pairs what can be had, and estimates the rest."
         )
     if len(missing) <= MOST_MISSING:
         return "Take another file, or estimate them: helpers.eeg.interpolate_missing(raw)."

@@ -17,10 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.eeg.annotations import seizures_of
-from helpers.eeg.bipolar import electrodes_from_pairs
 from helpers.eeg.errors import RecordingError, StoreError
 from helpers.eeg.interpolation import interpolate_missing
-from helpers.eeg.montage import canonical_labels, pair_of
 from helpers.eeg.naming import subject_of
 from helpers.eeg.preprocessing import SFREQ, preprocess
 from helpers.eeg.recordings import read_recording
@@ -236,8 +234,7 @@ def _whole(array, entry):
 def _samples(raw, interpolate, **options):
     """The samples to be stored, and what was changed on the way."""
     if interpolate:
-        bipolar = not canonical_labels(raw, missing_ok=True) and any(pair_of(label) for label in raw.ch_names)
-        raw = electrodes_from_pairs(raw, interpolate=True) if bipolar else interpolate_missing(raw)
+        raw = interpolate_missing(raw)
     samples = preprocess(raw, **options)
     if samples.shape[1] < WINDOW:
         raise RecordingError(
