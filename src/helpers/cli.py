@@ -142,22 +142,30 @@ def plan(
 
 
 @data.command()
-def fetch():
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Recordings of CHB-MIT (40 MB each), say chb01_03; all that the chapters use if left out."),
+    ] = None,
+):
     """Fetch recordings (53 MB) and what the labs break (42 MB) into the cache, once, checked by hash."""
     from helpers.eeg import DATASETS, RecordingError, cached
     from helpers.eeg import fetch as fetch_one
+    from helpers.eeg.chbmit import SOURCE
     from helpers.environment import ArtifactError, fetch_artifacts, wheelhouse
 
-    for name, dataset in DATASETS.items():
-        there = cached(name)
+    for name in names or DATASETS:
         try:
+            there = cached(name)
             with _bar(f"Fetching {name}", unit="bytes") as progress:
                 path = there or fetch_one(name, progress)
         except RecordingError as fault:
             _fail(fault)
         print(f"{name}: {'already here' if there else 'fetched'}, {path}")
-        print(f"  {dataset.title}")
-        print(f"  {dataset.source}, {dataset.licence}")
+        dataset = DATASETS.get(name)
+        print(f"  {dataset.title}\n  {dataset.source}, {dataset.licence}" if dataset else f"  {SOURCE}")
+    if names:
+        return
     try:
         with _bar("Fetching what the labs break", unit="files") as progress:
             fetch_artifacts(progress)
