@@ -25,7 +25,7 @@ _FULL = 0.99
 _RULES = f"1: {WINDOW} samples every {STRIDE}, the last one ends with the recording; full from {_FULL}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Manifest(Sequence):
     """Windows of a store. As a sequence, it holds ``(id, start)`` of each: what `Store.batch` takes.
 
@@ -45,6 +45,10 @@ class Manifest(Sequence):
     recording: np.ndarray
     start: np.ndarray
     kind: np.ndarray
+
+    def __repr__(self):
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in self.counts.items())
+        return f"<Manifest of {len(np.unique(self.recording))} recordings: {counts}>"
 
     def __len__(self):
         return len(self.start)

@@ -96,19 +96,18 @@ def open_store(path):
         found = "no such folder" if not path.is_dir() else "no prepared recording in it"
         raise StoreError(f"{path}: {found}. Expected a store; make one with `workbook prepare FOLDER --store {path}`.")
     again = "Run `workbook prepare` on its recordings again."
-    options = {json.dumps(entry["options"], sort_keys=True): entry["id"] for entry in entries}
-    if len(options) > 1:
-        (first, one), (second, other), *_ = options.items()
-        raise StoreError(f"{path}: {one} is prepared with {first}, {other} with {second}. {again}")
-    recordings = []
+    first = entries[0]
     for entry in entries:
-        recordings.append(recording := _recording(entry))
-        array = path / "recordings" / recording.file
-        expected = entry["bytes"]
+        array = path / "recordings" / entry["file"]
         found = array.stat().st_size if array.is_file() else 0
-        if found != expected:
-            raise StoreError(f"{array}: it has {found:,} bytes, expected {expected:,}. {again}")
-    return Store(path, tuple(recordings), entries[0]["options"])
+        if found != entry["bytes"]:
+            raise StoreError(f"{array}: it has {found:,} bytes, expected {entry['bytes']:,}. {again}")
+        if entry["options"] != first["options"]:
+            raise StoreError(
+                f"{path}: {first['id']} is prepared with {first['options']}, {entry['id']} with {entry['options']}. "
+                f"{again}"
+            )
+    return Store(path, tuple(_recording(entry) for entry in entries), first["options"])
 
 
 class Store:
@@ -245,7 +244,11 @@ class Store:
         return tuple(one.id for one in self.recordings if sha256_of(folder / one.file) != one.sha256)
 
     def _open(self, id):
-        return np.load(self.path / "recordings" / self[id].file, mmap_mode="r")
+        """Map an array; not by `numpy.load`, which at times cannot parse headers in threads (python/cpython#106905)."""
+        recording = self[id]
+        path, shape = self.path / "recordings" / recording.file, (len(CANONICAL), recording.n_samples)
+        header = path.stat().st_size - 2 * shape[0] * shape[1]
+        return np.memmap(path, "<i2", "r", offset=header, shape=shape)
 
 
 def sha256_of(path):
@@ -281,7 +284,7 @@ def _read_entry(file):
                 f"{file}: format {entry['format']}, expected {FORMAT}; another version of the workbook made it. "
                 "Prepare the recordings into a new folder."
             )
-        _recording(entry)
+        _recording(entry), entry["bytes"], entry["options"]
     except (OSError, ValueError, KeyError, TypeError) as fault:
         if isinstance(fault, StoreError):
             raise
