@@ -5,7 +5,6 @@ fault is repaired where only one reading makes sense; where two do, it is an err
 EDF+ specification (Kemp & Olivan 2003), whose field names these are.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -168,23 +167,23 @@ def _split(content, channels):
 
 def _plain_text(fields, signals):
     """Control characters are blanks; what is not ASCII is Latin-1, as MNE reads it, but in the reserved fields."""
-    odd, control = [], []
+    blanked, latin = [], []
     for name, values in [*((name, [value]) for name, value in fields.items()), *signals.items()]:
         clean = [bytes(byte if byte >= 32 else 32 for byte in value) for value in values]
         if name == "reserved":
             clean = [value if value.isascii() else b" " * len(value) for value in clean]
         if clean != values:
-            control.append(name)
-        if not all(value.isascii() for value in values) and name not in ("version", "unit"):
-            odd.append(name)
+            blanked.append(name)
+        if not b"".join(clean).isascii() and name not in ("version", "unit"):  # of a BDF; looked at below
+            latin.append(name)
         if name in fields:
             fields[name] = clean[0]
         else:
             signals[name] = clean
-    if control:
-        yield f"control characters in the header ({', '.join(control)}) read as blanks"
-    if odd:
-        yield f"characters beyond ASCII in the header ({', '.join(odd)}) read as Latin-1"
+    if blanked:
+        yield f"bytes that are no text in the header ({', '.join(blanked)}) read as blanks"
+    if latin:
+        yield f"characters beyond ASCII in the header ({', '.join(latin)}) read as Latin-1"
 
 
 def _decimal_points(fields, signals):
@@ -213,6 +212,8 @@ def _start(fields):
         if name == "start date" and (dated or text.endswith("yy")):  # "yy" from 2085 on (EDF+)
             continue
         if not _parses(new, form):
+            if name == "start time":
+                fields[name] = b"00.00.00"
             yield f"{name} {text.strip()!r} cannot be read, {without}"
         elif new != text:
             fields[name] = new.encode()
@@ -291,6 +292,6 @@ def _number(field):
         number = float(text.replace("_", "?"))  # Python would read 1_000
     except ValueError:
         raise ValueError(f"{text!r} is no number") from None
-    if not math.isfinite(number):
+    if not abs(number) < 1e100:  # NaN, infinity, and what would become one in a sum
         raise ValueError(f"{text!r} is no finite number")
     return number
