@@ -47,14 +47,14 @@ class Mimic(NamedTuple):
 
 MIMICS = {
     "rhythmic slowing": Mimic(
-        (("Fz",), ("T3", "F7"), ("T4", "F8")), (1.6, 3.2), (10, 40), 6.0, (1.5, 4.0), ("round", "sharp")
+        (("Fz",), ("T3", "F7"), ("T4", "F8")), (1.6, 3.2), (15, 60), 6.0, (1.5, 4.0), ("round", "sharp")
     ),
     "rhythmic theta": Mimic(
-        (("T3", "T5"), ("T4", "T6"), ("Cz",)), (4.0, 8.0), (10, 40), 5.5, (1.5, 4.0), ("round", "sharp")
+        (("T3", "T5"), ("T4", "T6"), ("Cz",)), (4.0, 8.0), (15, 60), 7.0, (1.5, 4.2), ("round", "sharp")
     ),
     "hyperventilation": Mimic((("Fz", "F3", "F4"),), (2.5, 4.2), (30, 80), 8.0, (1.5, 4.0), ("round", "sharp")),
-    "chewing": Mimic((("T3", "T4", "F7", "F8"),), (1.0, 2.0), (10, 40), 3.5, (1.2, 3.0), ("round",)),
-    "tapping": Mimic((), (3.0, 9.0), (10, 40), 3.0, (1.8, 4.5), ("sharp", "round")),
+    "chewing": Mimic((("T3", "T4", "F7", "F8"),), (1.0, 2.0), (15, 60), 3.5, (1.2, 3.0), ("round",)),
+    "tapping": Mimic((), (3.0, 9.0), (15, 60), 3.0, (1.8, 4.5), ("sharp", "round")),
 }
 """By the name that marks them in a recording."""
 

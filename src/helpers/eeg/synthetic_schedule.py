@@ -10,7 +10,7 @@ __all__ = ["Episode", "draw_schedule"]
 
 SEIZURE = "seizure"
 _EVERY = 480.0  # s; a seizure so often, on average
-_MIMIC_EVERY = 120.0  # s; a hard negative so often, at least, and at least one a seizure
+_MIMIC_EVERY = 130.0  # s; a hard negative so often, at least, and at least one a seizure
 _MARGIN = 10.0  # s at both ends, and the least between two episodes
 _APART = 95.0  # s from a seizure to the next episode: SzCORE takes seizures under 90 s apart for one
 

@@ -35,7 +35,7 @@ def add_seizure(signals, random, subject, sfreq, first, n):
     wave = rhythm(random, frequency, _DELAY * distance, sfreq, kind.shape)  # (19, n)
     width = kind.width[0] + (kind.width[1] - kind.width[0]) * progress ** random.uniform(0.8, 1.6)
     spread = np.exp(-((distance[:, None] / width) ** 2) / 2)  # (19, n)
-    size = subject.background * random.uniform(2.2, 4.2)
+    size = subject.background * random.uniform(2.0, 3.8)
     growth = 0.35 + 0.65 * progress ** random.uniform(0.6, 1.1)
     growth *= np.exp(0.2 * wander(random, n, sfreq, 1.5)) * rise_and_fall(n, sfreq, sfreq)
     signals[:, first : first + n] += (size * growth * spread * wave).astype(np.float32)
