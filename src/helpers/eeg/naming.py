@@ -38,8 +38,10 @@ def subject_of(path):
         again, the same person 1.5 years later); else the name of the folder that the file is in.
     """
     path = Path(path)
-    if found := _BIDS.search(path.name.split(".")[0]) or _TUSZ.match(path.name) or _CHBMIT.match(path.name):
+    if found := _BIDS.search(path.name.split(".")[0]) or _TUSZ.match(path.name):
         subject = found[1]
+    elif found := _CHBMIT.match(path.name):
+        subject = found[1].lower()
     else:
         folders = [found[1] for part in reversed(path.parent.parts) if (found := _BIDS.search(part))]
         subject = folders[0] if folders else path.absolute().parent.name
