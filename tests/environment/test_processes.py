@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -70,3 +71,28 @@ def test_processes_that_cannot_begin_are_an_error_and_not_the_fault_of_a_task(mo
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="exit code 1 before it began"):
         list(in_processes(os.getpid, [(), ()], 2))
+
+
+def test_a_process_ends_when_its_caller_is_killed(tmp_path):
+    """Whatever it is at: nobody would take its answer."""
+    begun = [tmp_path / "1", tmp_path / "2"]
+    tasks = [(f"echo $PPID > {path}.part && mv {path}.part {path} && exec sleep 5",) for path in begun]
+    code = f"import os\nfrom helpers.environment import in_processes\nlist(in_processes(os.system, {tasks!r}, 2))"
+    with subprocess.Popen([sys.executable, "-c", code]) as caller:
+        wait_until(lambda: all(path.exists() for path in begun))
+        caller.kill()
+    for path in begun:
+        wait_until(lambda path=path: not runs(int(path.read_text())))
+
+
+def wait_until(true):
+    end = time.monotonic() + 4
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def runs(pid):
+    """Whether a process runs; one that has ended may be listed until somebody asks how."""
+    state = subprocess.run(["ps", "-o", "state=", "-p", f"{pid}"], capture_output=True, text=True, check=False).stdout
+    return state.strip() not in ("", "Z")

@@ -198,7 +198,7 @@ def _prepare_one(folder, name, store, options):
         entry |= {"options": options, "source_sha256": source}
     except Exception as fault:  # of a damaged file; MNE has no one error for these
         _forget(place, before)
-        return {"left_out": _reason(fault, file)}
+        return {"left_out": _reason(fault, folder, name)}
     try:
         if not kept:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -243,8 +243,10 @@ def _samples(raw, interpolate, **options):
     return samples, list(repairs(raw))
 
 
-def _reason(fault, file):
-    text = " ".join(str(fault).split()).removeprefix(f"{file}: ").removeprefix(f"{file.name}: ")
+def _reason(fault, folder, name):
+    """The error in one line, with paths as they are in the folder: the report begins each line with the recording's."""
+    text = " ".join(str(fault).replace(f"{folder}{os.sep}", "").split())
+    text = text.removeprefix(f"{name}: ").removeprefix(f"{Path(name).name}: ")
     return text if isinstance(fault, RecordingError) else f"cannot be prepared ({type(fault).__name__}: {text})"
 
 
@@ -276,12 +278,10 @@ def _forget(place, entry):
 
 def _sweep(store):
     """Remove what a killed run left: half-written files, and arrays that nothing describes yet."""
-    named = {_entry(place).get("file") for place in entry_files(store)}
-    for folder, _, names in os.walk(store / "recordings"):
-        for name in names:
-            path = Path(folder, name)
-            lost = name.endswith(".npy") and path.relative_to(store / "recordings").as_posix() not in named
-            if lost or name.endswith(".part"):
+    named = {Path(place.parent, Path(_entry(place).get("file", "")).name) for place in entry_files(store)}
+    for folder, _, names in os.walk(store):
+        for path in (Path(folder, name) for name in names):
+            if path.suffix == ".part" or (path.suffix == ".npy" and path not in named):
                 path.unlink(missing_ok=True)
 
 
@@ -289,7 +289,7 @@ def _sweep(store):
 def _locked(store):
     """Keep a second run out of the store; the system takes the lock back when this process ends, however it ends."""
     store.mkdir(parents=True, exist_ok=True)
-    with (store / ".lock").open("w") as file:
+    with (store / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
