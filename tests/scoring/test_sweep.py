@@ -107,6 +107,19 @@ def test_scores_a_hair_apart_are_told_apart():
     assert 0 < points[24].threshold <= 0.99993
 
 
+@pytest.mark.parametrize("duration", [1.0, 2.5, 40.0, 89.9, 90.0, 91.0, 299.0, 300.0, 301.0])
+def test_recordings_shorter_than_the_rules_reach(duration):
+    """SzCORE's 90 s and 300 s are longer than some recordings."""
+    random = np.random.default_rng(round(duration))
+    levels = random.random(5)
+    line = np.repeat(random.choice(levels, 101), 3)[: int(duration)]
+    recording = (np.arange(len(line)) + 0.5, line, [(0.4 * duration, 0.7 * duration)], duration)
+    options = {"hysteresis": 0.05, "min_duration": 1, "merge_gap": 0}
+    curve = threshold_curve([recording], **options)
+    for threshold, found, false_alarms in zip(curve.thresholds, curve.found, curve.false_alarms, strict=True):
+        assert counts_at([recording], threshold, **options) == (found, false_alarms, 1)
+
+
 def test_without_seizures_there_is_no_sensitivity_and_without_events_no_false_alarm():
     random = np.random.default_rng(2)
     points = sensitivity_at([(np.arange(600) + 0.5, random.random(600), [], 600.0)])
