@@ -215,6 +215,16 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 class _Empty(ModuleType):
     def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
+        return _nothing(name)
+
+
+class _Nothing(type):
+    def __getattr__(cls, name):
+        return _nothing(name)
+
+
+def _nothing(name):
+    """A class to inherit from or to take names from, whatever they are."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Nothing(name, (), {})
