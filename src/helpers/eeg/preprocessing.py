@@ -5,10 +5,11 @@ are resampled one after the other: a recording needs room for itself once in flo
 """
 
 from fractions import Fraction
+from functools import partial
 
 import mne
 import numpy as np
-from scipy.signal import butter, iirnotch, resample_poly, sosfilt, sosfilt_zi, tf2sos, welch
+from scipy.signal import butter, firwin, iirnotch, resample_poly, sosfilt, sosfilt_zi, tf2sos, welch
 
 from helpers.eeg.errors import RecordingError
 from helpers.eeg.montage import CANONICAL, canonical_labels, pick_canonical
@@ -74,10 +75,10 @@ def preprocess(raw, l_freq=0.5, h_freq=120.0, *, line="detect", causal=False):
     line = line if line and line + 4 < sfreq / 2 else None
     filtered = _causal(samples, sfreq, edges, line) if causal else _zero_phase(samples, sfreq, edges, line)
     ratio = Fraction(SFREQ / sfreq).limit_denominator(10_000)  # off by less than a sample in a day
+    resample = _resampler(ratio.numerator, ratio.denominator)
     result = np.empty((len(filtered), round(raw.n_times * ratio)), np.float32)
     for name, row, scaled in zip(CANONICAL, filtered, result, strict=True):
-        resampled = resample_poly(row, ratio.numerator, ratio.denominator, padtype="reflect")  # of 1: a copy
-        scaled[:] = _scaled(raw, name, resampled[: len(scaled)])
+        scaled[:] = _scaled(raw, name, resample(row)[: len(scaled)])
     return result
 
 
@@ -185,6 +186,14 @@ def _causal(samples, sfreq, edges, line):
     for row in samples:
         row[:] = sosfilt(sections, row, zi=sosfilt_zi(sections) * row[0])[0]
     return samples
+
+
+def _resampler(up, down):
+    """`resample_poly` of one channel, with its own low-pass designed once for all."""
+    if up == down:
+        return lambda row: row
+    lowpass = firwin(20 * max(up, down) + 1, 1 / max(up, down), window=("kaiser", 5.0))
+    return partial(resample_poly, up=up, down=down, window=lowpass, padtype="reflect")
 
 
 def _scaled(raw, name, row):
