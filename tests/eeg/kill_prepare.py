@@ -45,10 +45,11 @@ def campaign(folder, place, kills, seed, workers=(1, 2)):
     """
     draw, found = random.Random(seed), []
     undisturbed, other = place / "undisturbed", place / "other"
-    prepare(folder, undisturbed, workers=1)
+    began = time.monotonic()
+    recordings = len(prepare(folder, undisturbed, workers=1).prepared)
+    each = (time.monotonic() - began) / recordings  # s
     prepare(folder, other, workers=1, interpolate=True)  # other options, so that all of it has to be exchanged
     expected = open_store(undisturbed).fingerprint
-    recordings = len(open_store(undisturbed).recordings)
     for number in range(kills):
         store = place / f"{number}"
         files = None
@@ -56,7 +57,8 @@ def campaign(folder, place, kills, seed, workers=(1, 2)):
             shutil.rmtree(store, ignore_errors=True)
             if number % 2:
                 shutil.copytree(other, store)
-            files = _kill(folder, store, workers[number % len(workers)], draw.randrange(recordings), draw)
+            arrays, pause = draw.randrange(recordings), draw.uniform(0, each)
+            files = _kill(folder, store, workers[number % len(workers)], arrays, pause)
         _check_whole(store)
         report = prepare(folder, store, workers=1)
         assert not report.left_out, report.left_out
@@ -68,12 +70,12 @@ def campaign(folder, place, kills, seed, workers=(1, 2)):
     return found
 
 
-def _kill(folder, store, workers, after, draw):
-    """Kill it a moment after it has begun more than so many files; which kinds of files there were then.
+def _kill(folder, store, workers, arrays, pause):
+    """Kill it `pause` s after so many arrays are written; which kinds of files there were then.
 
     None if it was done first.
     """
-    old, begun = set(store.rglob("*.npy")), set()
+    old, there = set(store.rglob("*.npy")), -1
     killed = os.fork()  # all is imported already
     if not killed:
         try:
@@ -81,11 +83,12 @@ def _kill(folder, store, workers, after, draw):
         finally:
             os._exit(0)
     done = False
-    while not done and len(begun) <= after:
-        begun |= {path for ending in ("npy", "part") for path in store.rglob(f"*.{ending}")} - old
+    while not done and there < arrays:
+        if (store / ".lock").exists():
+            there = len(set(store.rglob("*.npy")) - old)
         done = os.waitpid(killed, os.WNOHANG)[0] == killed
-        time.sleep(0.001)
-    time.sleep(draw.uniform(0, 0.03))
+        time.sleep(0.002)
+    time.sleep(pause)
     if not done:
         os.kill(killed, signal.SIGKILL)
         done = os.WIFEXITED(os.waitpid(killed, 0)[1])

@@ -127,6 +127,21 @@ def test_another_version_of_the_store_is_made_anew(both, prepared):
     assert len(arrays(store)) == 4
 
 
+def test_what_a_killed_run_left_goes_and_what_is_not_the_stores_stays(both, prepared):
+    folder, store = both
+    left = [
+        "recordings/sub-01/.night 1.edf.0123456789ab.npy.89abcdef.part",
+        "recordings/sub-01/night 1.edf.0123456789ab.npy",
+        ".manifest.npz.01234567.part",
+    ]
+    others = ["mine.npy", "recordings/mine.npy", "recordings/sub-01/download.part", "x/night 1.edf.0123456789ab.npy"]
+    for name in left + others:
+        (store / name).parent.mkdir(exist_ok=True)
+        (store / name).write_bytes(b"bytes")
+    assert prepare(folder, store, workers=1).kept == ALL
+    assert [name for name in left + others if (store / name).exists()] == others
+
+
 def test_recordings_of_other_folders_stay(both, prepared, synthetic, export, tmp_path):
     _, store = both
     export(synthetic(60, marks=[(1.0, 2.0, "seizure")]), tmp_path / "more" / "sub-07" / "x.edf")

@@ -4,12 +4,12 @@ It can be stopped at any time, by kill -9 too, and run again: what was done is k
 recording is left out and reported; the others go on. What is on disk is said in `helpers.eeg.store`.
 """
 
-import fcntl
 import hashlib
 import inspect
 import io
 import json
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ __all__ = ["PreparationReport", "find_recordings", "prepare"]
 
 _ENDINGS = (".edf", ".bdf", ".h5")
 _KEPT = ("n_samples", "repairs", "file", "bytes", "sha256")  # of a description, where its array is
+_OURS = re.compile(r".+\.[0-9a-f]{12}\.npy|\..+\.[0-9a-f]{8}\.part")
 
 
 @dataclass(frozen=True)
@@ -277,17 +278,24 @@ def _forget(place, entry):
 
 
 def _sweep(store):
-    """Remove what a killed run left: half-written files, and arrays that nothing describes yet."""
+    """Remove what a killed run left: half-written files, and arrays that nothing describes yet.
+
+    By their names and places: somebody may have chosen a folder for the store that holds other files.
+    """
     named = {Path(place.parent, Path(_entry(place).get("file", "")).name) for place in entry_files(store)}
-    for folder, _, names in os.walk(store):
-        for path in (Path(folder, name) for name in names):
-            if path.suffix == ".part" or (path.suffix == ".npy" and path not in named):
+    for folder, _, names in os.walk(store / "recordings"):
+        for path in (Path(folder, name) for name in names if _OURS.fullmatch(name)):
+            if path not in named:
                 path.unlink(missing_ok=True)
+    for path in store.glob(".manifest.npz.*.part"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def _locked(store):
     """Keep a second run out of the store; the system takes the lock back when this process ends, however it ends."""
+    import fcntl  # here: on Windows there is none, and all the rest of this package works
+
     store.mkdir(parents=True, exist_ok=True)
     with (store / ".lock").open("a") as file:
         try:
