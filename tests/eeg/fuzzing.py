@@ -1,6 +1,6 @@
 """Settings for tests that draw damaged files: a sample in the suite, as many as wanted by one command.
 
-``WORKBOOK_FUZZ=100 python -m pytest tests/eeg -k any`` draws 100 times as many.
+``WORKBOOK_FUZZ=100 python -m pytest tests/eeg -k "any_ or anywhere"`` draws 100 times as many.
 """
 
 import os

@@ -113,6 +113,21 @@ def test_each_repair_is_named_and_right(written, fault):
     assert said in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def bdf(synthetic, export, tmp_path_factory):
+    return export(synthetic(11, marks=[(2.5, 3.25, "sz")]), tmp_path_factory.mktemp("bdf") / "a.bdf").read_bytes()
+
+
+def test_a_bdf_is_repaired_too(written, bdf):
+    content = bytearray(bdf)
+    content[168:184], content[236:244] = b"14/03/2109:01:17", b"-1      "
+    raw, expected = read_recording(written(bytes(content), "b.bdf")), read_recording(written(bdf, "good.bdf"))
+    np.testing.assert_array_equal(raw.get_data(), expected.get_data())
+    assert raw.info["meas_date"].isoformat() == TIME
+    assert seizures(raw) == [(2.5, 5.75)]
+    assert len(repairs(raw)) == 3
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_microvolts_are_known_in_any_spelling(written, unit):
     """MNE takes a spelling that it doesn't know for volts: a million times too large."""

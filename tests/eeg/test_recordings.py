@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.detection import detect_by_rule
 from helpers.eeg import CANONICAL, RecordingError, average_reference, read_recording, seizures
-
-fuzz = settings(
-    max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def refused(path, *words):
@@ -128,7 +125,7 @@ def test_hdf5_of_another_layout(tmp_path):
 # -- damaged files ----------------------------------------------------------------------------------------------------
 
 
-@fuzz
+@fuzz(120)
 @given(data=st.data())
 def test_truncated_anywhere(edf, tmp_path, data):
     whole = edf.read_bytes()
@@ -239,7 +236,7 @@ def test_annotations_that_are_not_text(edf, damaged):
     refused(damaged(len(whole) - 40, b"\xff\xfe\xfd" * 9), "marks are damaged", "record 13", "download it again")
 
 
-@fuzz
+@fuzz(120)
 @given(places=st.lists(st.integers(0, 5631), min_size=1, max_size=20), values=st.binary(min_size=20, max_size=20))
 @pytest.mark.filterwarnings("error")
 def test_any_bytes_in_the_header_give_a_recording_or_the_one_error(edf, tmp_path, places, values):

@@ -20,7 +20,7 @@ from helpers.eeg.repairs import note_repair, repairs
 
 __all__ = ["connected_potentials", "electrodes_from_pairs"]
 
-_MOST_LEFT = 0.1  # of the RMS of the pairs, where they contradict each other; rounding in the file leaves 1e-3
+_MOST_LEFT = 0.1  # of the pairs' own size, where they contradict each other; rounding in the file leaves 1e-3
 
 
 def electrodes_from_pairs(raw):
@@ -98,11 +98,11 @@ def connected_potentials(raw):
     with reading(raw):
         signals = raw.get_data(picks=list(pairs))  # (pairs, samples)
     potentials = np.linalg.pinv(difference) @ signals  # (nodes, samples)
-    left = np.sqrt(np.mean((difference @ potentials - signals) ** 2))
-    if not left <= _MOST_LEFT * np.sqrt(np.mean(signals**2)):  # so that NaN is refused too
+    left = _size(difference @ potentials - signals)
+    if not left <= _MOST_LEFT * _size(signals):  # so that NaN is refused too
         raise RecordingError(
-            f"{recording_name(raw)}: its pairs contradict each other by {1e6 * left:.3g} µV (RMS) where they close a "
-            "loop, or hold NaN. A label or a channel is wrong; leave the file out."
+            f"{recording_name(raw)}: its pairs contradict each other by {1e6 * left:.3g} µV where they close a loop, "
+            "or hold NaN. A label or a channel is wrong; leave the file out."
         )
     return [(names, potentials[[nodes.index(name) for name in names]]) for names in sets]
 
@@ -115,3 +115,8 @@ def _connected(nodes, difference):
     member = dict(zip(nodes, member, strict=True))
     sets = [tuple(name for name in CANONICAL if member.get(name) == number) for number in range(count)]
     return sorted((names for names in sets if names), key=len, reverse=True) or [()]
+
+
+def _size(signals):
+    """Median over time of the RMS over channels: an artifact beyond the amplifier's range contradicts only then."""
+    return np.median(np.sqrt(np.mean(signals**2, axis=0)))

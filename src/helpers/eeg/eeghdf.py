@@ -1,4 +1,8 @@
-"""The layout of eeghdf 0.2 (HDF5), in which the ``absence`` recording comes: one record of int16 signals, and marks."""
+"""The layout of eeghdf 0.2 (HDF5), in which the ``absence`` recording comes: one record of int16 signals, and marks.
+
+What is missing in a file, or does not fit, is found. A file that is damaged inside may keep the HDF5 library busy for
+ever, where a list of texts leads in a circle; `helpers.eeg.fetch` checks the one that it brings by its hash.
+"""
 
 import h5py
 import mne

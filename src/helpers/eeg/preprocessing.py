@@ -22,6 +22,7 @@ SFREQ = 256.0
 """Rate of the detector's input, in Hz."""
 
 _MIN_SFREQ, _MAX_SFREQ = 64.0, 20_000.0  # Hz; beyond, a recording's rate is a damaged header or no EEG
+_MOST = 1e9  # V; a damaged scale, whatever the unit
 _CLIP = 20.0  # robust standard deviations; a blink has about 5, an electrode pop hundreds
 _ORDER, _QUALITY = 3, 30  # of the causal filters, as in the project behind the field notes
 
@@ -135,10 +136,11 @@ def _referenced(raw):
     labels = list(canonical_labels(raw).values())
     with reading(raw):
         samples = raw.get_data(picks=labels)  # (19, samples)
-    _refuse(raw, ~np.isfinite(samples).all(axis=1), "holds NaN or infinite samples")
+    low, high = samples.min(axis=1), samples.max(axis=1)  # NaN where there is one
+    _refuse(raw, ~(np.isfinite(low) & np.isfinite(high)), "holds NaN or infinite samples")
+    _refuse(raw, np.maximum(-low, high) > _MOST, f"holds samples beyond {_MOST:g} V")
     quartiles = np.array([np.percentile(row, [25, 75], method="nearest") for row in samples])
     _refuse(raw, quartiles[:, 0] == quartiles[:, 1], "is flat in half of its samples or more")
-    low, high = samples.min(axis=1), samples.max(axis=1)
     outermost = [((row == a) | (row == b)).mean() for row, a, b in zip(samples, low, high, strict=True)]
     _refuse(raw, np.array(outermost) >= 0.5, "is saturated in half of its samples or more")
     samples -= samples.mean(axis=0)
