@@ -192,6 +192,12 @@ def spoiled(recordings, synthetic, export, tmp_path_factory):
     }.items():
         (folder / "bad" / name).write_bytes(content)
     (folder / "bad" / "gone.edf").symlink_to("nowhere.edf")
+    random = np.random.default_rng(1)
+    for number in range(150):  # cut short, with 20 bytes of the header changed: no two with the same fault
+        content = bytearray(good[:9000])
+        for place in random.integers(0, 256 * 20, 20):
+            content[place] = random.integers(256)
+        (folder / "bad" / f"fuzzed {number}.edf").write_bytes(content)
     said = {
         "a channel less.edf": "1 of the 19 channels are missing: Pz",
         "a channel twice.edf": "T3: T3, T7",
@@ -209,6 +215,7 @@ def spoiled(recordings, synthetic, export, tmp_path_factory):
         "none.h5": "H5",
         "gone.edf": "No such file",
     }
+    said |= {f"fuzzed {number}.edf": "" for number in range(150)}
     return folder, {f"bad/{name}": words for name, words in said.items()}
 
 

@@ -238,6 +238,19 @@ def test_an_array_that_is_missing_or_cut_short(copy):
         open_store(path)
 
 
+def test_an_array_that_goes_while_the_store_is_open(copy):
+    path, _, array = copy
+    early, late = open_store(path), open_store(path)
+    before = early.window(NIGHT, 100)
+    array.unlink()
+    np.testing.assert_array_equal(early.window(NIGHT, 100), before)  # mapped: the system keeps it
+    with pytest.raises(StoreError, match=r"npy: cannot be read .*open the store again"):
+        late.window(NIGHT, 100)
+    array.write_bytes(b"short")
+    with pytest.raises(StoreError, match="npy: cannot be read"):
+        late.window(NIGHT, 100)
+
+
 def test_recordings_prepared_in_two_ways(copy):
     path, description, _ = copy
     change(description, options={"l_freq": 0.1})

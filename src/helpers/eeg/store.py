@@ -247,8 +247,13 @@ class Store:
         """Map an array; not by `numpy.load`, which at times cannot parse headers in threads (python/cpython#106905)."""
         recording = self[id]
         path, shape = self.path / "recordings" / recording.file, (len(CANONICAL), recording.n_samples)
-        header = path.stat().st_size - 2 * shape[0] * shape[1]
-        return np.memmap(path, "<i2", "r", offset=header, shape=shape)
+        try:
+            header = path.stat().st_size - 2 * shape[0] * shape[1]
+            return np.memmap(path, "<i2", "r", offset=header, shape=shape)
+        except (OSError, ValueError) as fault:
+            raise StoreError(
+                f"{path}: cannot be read ({fault}). If it was prepared again meanwhile, open the store again."
+            ) from fault
 
 
 def sha256_of(path):
