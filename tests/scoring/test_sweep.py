@@ -52,7 +52,7 @@ def drawn(random, step, offset, levels, seizures):
 )
 def test_the_curve_is_that_of_events_at_every_threshold(step, offset, hysteresis, min_duration, merge_gap):
     options = {"hysteresis": hysteresis, "min_duration": min_duration, "merge_gap": merge_gap}
-    for seed in range(6):
+    for seed in range(6 if step >= 0.5 else 3):
         random = np.random.default_rng(seed)
         levels = np.round(random.normal(0, 1, 7), 2)
         recordings = [drawn(random, step, offset, levels, count) for count in (3, 0, 1)[seed % 3 :]]
@@ -105,6 +105,25 @@ def test_scores_a_hair_apart_are_told_apart():
     assert 0.99994 < points[10].threshold <= 0.99995
     assert (points[24].sensitivity, points[24].false_alarms_per_24h) == (1, 24)
     assert 0 < points[24].threshold <= 0.99993
+
+
+def test_the_lower_threshold_carries_an_event_as_far_as_is_said():
+    """A peak of one second with a long shoulder, at the end of which the seizure lies."""
+    line = np.zeros(1200)
+    line[100], line[101:400] = 0.95, 0.85
+    curve = threshold_curve([(np.arange(1200) + 0.5, line, [(380, 395)], 1200.0)], hysteresis=0.08, min_duration=1)
+    # above 0.93 the peak alone, a false alarm; from there the shoulder; from 0.08 four pieces of 300 s, one of them true
+    np.testing.assert_allclose(curve.thresholds, [math.inf, (0.95 + 0.93) / 2, (0.93 + 0.08) / 2, 0.04])
+    assert list(zip(curve.found, curve.false_alarms, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 3)]
+
+
+@pytest.mark.parametrize(("min_duration", "points"), [(2.9, 2), (3.0, 2), (3.2, 1), (3.5, 1)])
+def test_the_shortest_duration_between_two_steps(min_duration, points):
+    """An event of 3 s, on scores half a second apart."""
+    line = np.full(400, -math.inf)
+    line[100:106] = 0.9
+    curve = threshold_curve([((np.arange(400) + 0.5) / 2, line, [], 200.0)], min_duration=min_duration)
+    assert len(curve.thresholds) == points
 
 
 @pytest.mark.parametrize("duration", [1.0, 2.5, 40.0, 89.9, 90.0, 91.0, 299.0, 300.0, 301.0])

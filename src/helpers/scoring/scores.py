@@ -57,7 +57,7 @@ class EventScore:
 
     @property
     def f1_before_0_0_7(self):
-        """`f1` by the convention of older publications: NaN for a silent detector."""
+        """`f1` by the convention of older publications, NaN for a silent detector."""
         return f1(self.found, self.false_alarms, self.reference, "before 0.0.7")
 
     @property

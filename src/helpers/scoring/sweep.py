@@ -24,7 +24,7 @@ ROUNDING = 1e-6  # of a step: 3 * 0.1 is not 0.3
 class ScoredRecording(NamedTuple):
     """What a detector gave for one recording, and what is marked in it.
 
-    Attributes
+    Parameters
     ----------
     times : ndarray, (n,)
         Center of each score, s, equally spaced.
