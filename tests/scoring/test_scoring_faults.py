@@ -85,6 +85,8 @@ def test_a_threshold_that_is_not_used_gives_one_sensitivity_at_every_limit(recor
     assert {point.wrong for point in points.values()} == {points[10].wrong}
     assert points[10].wrong.sensitivity == sensitivity_of(recordings, 0.86, 0.78) == 1
     assert points[10].wrong.false_alarms_per_24h > 100  # at a limit of 10
+    assert points[10].wrong.threshold == 0.86
+    assert unused_threshold(recordings, (10,), on=0.99995, off=0.99995)[10].wrong == (0.99995, 1, 0)
 
 
 def test_halving_misses_the_threshold_where_scores_are_crowded(recordings):

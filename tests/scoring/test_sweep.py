@@ -112,7 +112,7 @@ def test_the_lower_threshold_carries_an_event_as_far_as_is_said():
     line = np.zeros(1200)
     line[100], line[101:400] = 0.95, 0.85
     curve = threshold_curve([(np.arange(1200) + 0.5, line, [(380, 395)], 1200.0)], hysteresis=0.08, min_duration=1)
-    # above 0.93 the peak alone, a false alarm; from there the shoulder; from 0.08 four pieces of 300 s, one of them true
+    # above 0.93 the peak alone, a false alarm; from there the shoulder; from 0.08 four pieces of 300 s, one is true
     np.testing.assert_allclose(curve.thresholds, [math.inf, (0.95 + 0.93) / 2, (0.93 + 0.08) / 2, 0.04])
     assert list(zip(curve.found, curve.false_alarms, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 3)]
 
