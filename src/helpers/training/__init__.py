@@ -18,7 +18,7 @@ from helpers.training.loss import balancing_weight, detection_loss
 from helpers.training.module import DetectionTraining, learning_rate_factor
 from helpers.training.order import WindowOrder
 from helpers.training.run import Training, fit
-from helpers.training.validation import FALSE_ALARMS, validate
+from helpers.training.validation import FALSE_ALARMS, merit, validate
 
 __all__ = [
     "BEST",
@@ -39,6 +39,7 @@ __all__ = [
     "fit",
     "learning_rate_factor",
     "load_config",
+    "merit",
     "read_checkpoint",
     "shipped_configs",
     "validate",

@@ -18,7 +18,7 @@ from helpers.environment import replacing
 from helpers.training.errors import TrainingError
 from helpers.training.validation import merit
 
-__all__ = ["BEST", "LAST", "Checkpoints", "SyncedCheckpointIO", "read_checkpoint"]
+__all__ = ["BEST", "LAST", "Checkpoints", "SyncedCheckpointIO", "read_checkpoint", "versions"]
 
 LAST = "last.ckpt"
 BEST = "detector.pt"
@@ -170,7 +170,6 @@ class Checkpoints(Checkpoint):
             "device": _device_name(module.device),
             "devices": trainer.world_size,
             "precision": trainer.precision,
-            "versions": _versions(),
             "step": trainer.global_step,
             "validations": [dict(figures) for figures in module.validations],
         }
@@ -181,7 +180,8 @@ def _device_name(device):
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _versions():
+def versions():
+    """What computes here, by name; None for what is not installed."""
     found = {"python": platform.python_version()}
     for name in ("bimamba-eeg-workbook", "torch", "lightning", "numpy", "mamba-ssm", "causal-conv1d"):
         try:

@@ -139,7 +139,7 @@ class DetectionTraining(LightningModule):
 
     def on_validation_epoch_end(self):
         """Put the windows of all devices together and score them, recording by recording."""
-        found = self.trainer.strategy.reduce(self._found, reduce_op="sum").double().cpu().numpy()
+        found = self.trainer.strategy.reduce(self._found, reduce_op="sum").cpu().double().numpy()
         found = found[:, :-1] / found[:, -1:]  # windows that two devices read to be even count once
         data = self.trainer.datamodule
         epoch = self.steps[max(0, self.global_step - self.order.steps_per_epoch) : self.global_step, 0]

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from helpers.environment import keep_freed_memory
-from helpers.training.checkpoints import BEST, LAST, Checkpoints, SyncedCheckpointIO, read_checkpoint
+from helpers.training.checkpoints import BEST, LAST, Checkpoints, SyncedCheckpointIO, read_checkpoint, versions
 from helpers.training.config import TrainingConfig, load_config
 from helpers.training.data import DetectionData
 from helpers.training.errors import TrainingError
@@ -118,6 +118,7 @@ def fit(config, store, out, resume=False, progress=None, report=None, other_data
         "splits": {name: list(subjects) for name, subjects in order.splits.items()},
         "pos_weight": balancing_weight(order.ictal_share) if pos_weight == "auto" else pos_weight,
         "total_steps": order.total_steps,
+        "versions": versions(),
     }
     module = DetectionTraining(config, order, facts["pos_weight"])
     keeper = Checkpoints(out, config, facts, progress, report)
@@ -203,6 +204,9 @@ def _train(module, data, keeper, done):
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+        if trainer.is_global_zero:
+            for part in [*out.glob(f".{LAST}.*.part"), *out.glob(f".{BEST}.*.part")]:  # of a process that was killed
+                part.unlink()
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=out / LAST if done else None, weights_only=True)
