@@ -183,13 +183,15 @@ def test_a_posterior_rhythm_at_the_frequency_of_the_subject(recordings):
 
 
 def test_neighbors_are_more_alike_than_distant_electrodes(recordings):
+    """From 14 to 30 Hz, where neither eyes nor slow waves make all electrodes alike; the median over 10 s."""
     pairs = np.triu_indices(19, 1)
     distances = electrode_distances()[pairs]
+    band = signal.butter(3, (14, 30), "bandpass", fs=SECOND, output="sos")
     for raw in recordings:
-        samples = signal.sosfilt(signal.butter(3, (1, 30), "bandpass", fs=SECOND, output="sos"), raw.get_data())
-        alike = np.corrcoef(samples)[pairs]
-        assert stats.spearmanr(distances, alike).statistic < -0.6
-        assert alike[distances < 7].mean() > alike[distances > 14].mean() + 0.2
+        pieces = signal.sosfilt(band, raw.get_data()).reshape(19, -1, 10 * SECOND).transpose(1, 0, 2)
+        alike = np.median([np.corrcoef(piece) for piece in pieces], axis=0)[pairs]
+        assert stats.spearmanr(distances, alike).statistic < -0.75
+        assert alike[distances < 7].mean() > alike[distances > 14].mean() + 0.25
 
 
 @pytest.mark.parametrize("line", [50, 60])
@@ -204,17 +206,21 @@ def test_no_hum_where_none_was_asked_for():
 
 
 def test_blinks_are_frontal_and_muscle_is_temporal(recordings):
+    """Between episodes, of which chewing has muscle, too."""
     slow = signal.butter(3, (0.5, 8), "bandpass", fs=SECOND, output="sos")
     fast = signal.butter(3, 40, "highpass", fs=SECOND, output="sos")
     blinks, bursts = [], []
     for raw in recordings:
+        quiet, marks = np.ones(600, bool), raw.annotations
+        for onset, duration in zip(marks.onset, marks.duration, strict=True):
+            quiet[int(onset) : int(onset + duration) + 2] = False
         skew = dict(zip(CANONICAL, stats.skew(signal.sosfiltfilt(slow, raw.get_data()), axis=1), strict=True))
         blinks.append(min(skew["Fp1"], skew["Fp2"]) - max(skew["Pz"], skew["Cz"]))
         size = np.abs(signal.sosfilt(fast, raw.get_data(["T3", "T4", "Cz", "Pz"]))).reshape(4, -1, SECOND).mean(axis=2)
-        ratio = np.percentile(size, 98, axis=1) / np.median(size, axis=1)
-        bursts.append(min(ratio[:2]) / max(ratio[2:]))
+        ratio = np.percentile(size[:, quiet], 99.5, axis=1) / np.median(size, axis=1)
+        bursts.append(ratio[:2].mean() / ratio[2:].mean())
     assert np.median(blinks) > 0.3
-    assert np.median(bursts) > 1.5
+    assert np.median(bursts) > 1.3
 
 
 # -- seizures and what looks like one ---------------------------------------------------------------------------------
@@ -242,7 +248,9 @@ def test_a_hard_negative_keeps_its_frequency_and_a_seizure_does_not(recordings, 
                 middle = samples.shape[1] // 2
                 found.append(np.log(dominant(samples[:, :middle]) / dominant(samples[:, middle:])))
     ictal = np.repeat([True, False], [len(falls[True]), len(falls[False])])
-    assert auroc(ictal, np.array(falls[True] + falls[False])) > 0.75
+    assert np.median(falls[True]) > 0.3
+    assert np.median(np.abs(falls[False])) < 0.12  # welch has bins of 1/3 Hz
+    assert auroc(ictal, np.array(falls[True] + falls[False])) > 0.75  # alpha outdoes the weakest of both
 
 
 def test_the_one_feature_rule_stays_under_0_9(recordings):

@@ -10,7 +10,7 @@ __all__ = ["Episode", "draw_schedule"]
 
 SEIZURE = "seizure"
 _EVERY = 480.0  # s; a seizure so often, on average
-_MIMIC_EVERY = 130.0  # s; a hard negative so often, at least, and at least one a seizure
+_MIMIC_EVERY = 130.0  # s; a hard negative so often
 _MARGIN = 10.0  # s at both ends, and the least between two episodes
 _APART = 95.0  # s from a seizure to the next episode: SzCORE takes seizures under 90 s apart for one
 
@@ -42,14 +42,14 @@ def draw_schedule(random, subject, seconds, first):
     """
     shortest, longest = subject.kind.seconds
     seizures = max(int(first), random.poisson(seconds / _EVERY))
-    mimics = max(seizures, round(seconds / _MIMIC_EVERY))
+    mimics = round(seconds / _MIMIC_EVERY)
 
     def least():  # s that the episodes need, the mimics as long as the longest of the shortest
         return seizures * (shortest + _APART) + mimics * (30.0 + _MARGIN) + _MARGIN
 
-    while seizures > first and least() > seconds:
-        seizures, mimics = seizures - 1, max(seizures - 1, mimics - 1)
-    while mimics > seizures and least() > seconds:
+    while seizures > first and least() > seconds:  # which leaves fewer seizures than mimics, or one of each
+        seizures -= 1
+    while mimics > 1 and least() > seconds:
         mimics -= 1
     names = [SEIZURE] * seizures + list(random.choice(list(MIMICS), mimics))
     random.shuffle(names)

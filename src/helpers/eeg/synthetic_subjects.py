@@ -101,7 +101,7 @@ def draw_subject(seed, number):
     kind = SEIZURE_KINDS[number % len(SEIZURE_KINDS)]
     return Subject(
         number=number,
-        slope=random.uniform(1.7, 2.3),
+        slope=random.uniform(1.3, 2.0),
         background=random.uniform(11, 22),
         reach=random.uniform(5, 9),
         alpha_hz=random.uniform(8.5, 11.5),
