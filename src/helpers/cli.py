@@ -224,6 +224,8 @@ def prepare(
         with _bar("Preparing", unit="recordings") as progress:
             report = prepare_all(folder, store, interpolate=interpolate, workers=workers, progress=progress)
         print(report)
+        if not report.prepared and not report.kept:
+            _fail(f"none of the {len(report.left_out)} recordings could be prepared; the reasons are above.")
         prepared = open_store(store)
         manifest = build_manifest(prepared)
     except (RecordingError, StoreError) as fault:
@@ -231,6 +233,52 @@ def prepare(
     counts = ", ".join(f"{number:,} {kind}" for kind, number in manifest.counts.items())
     print(f"in the store: {len(prepared.recordings)} recordings of {len(prepared.subjects)} subjects")
     print(f"windows by their share of seizure: {counts}")
+
+
+@app.command()
+def train(
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, or one of the package's: smoke (minutes on a CPU), small, full.")
+    ],
+    store: Annotated[Path, typer.Option(help="Prepared recordings, from `workbook prepare`.")] = Path("store"),
+    output: Annotated[Path, typer.Option(help="Folder of the run; made if needed.")] = Path("run"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's last checkpoint; begin where there is none.")
+    ] = False,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Go on although the store is not the one it was trained on.")
+    ] = False,
+):
+    """Train a detector. It can be stopped at any time; --resume takes the very next step.
+
+    Writes last.ckpt to go on from, detector.pt with the weights of the best validation, and tensorboard/.
+    """
+    import os
+    import shlex
+
+    from helpers.eeg import StoreError, open_store
+    from helpers.training import TrainingError, fit, load_config
+
+    silent = os.environ.get("LOCAL_RANK", "0") != "0"  # one of several processes on one machine; the first one speaks
+    try:
+        checked, data = load_config(config), open_store(store)
+        if not silent:
+            print(f"training {config} on {len(data.recordings)} recordings of {len(data.subjects)} subjects")
+        with _bar("Training", unit="steps") as progress:
+            found = fit(checked, data, output, resume, progress, _print_validation, other_data)
+    except (StoreError, TrainingError) as fault:
+        _fail(fault)
+    except KeyboardInterrupt:
+        again = ["workbook", "train", config, "--store", str(store), "--output", str(output), "--resume"]
+        _fail(f"interrupted. What there is of it goes on with: {shlex.join(again)}", code=130)
+    if silent:
+        return
+    best, rest = found.best, ", ".join(found.splits.get("test", ()))
+    print(f"ended: {found.ended}; the best validation was at step {best['step']}")
+    if rest:
+        print(f"subjects it has not seen: {rest}")
+    weights = shlex.quote(str(output / found.detector.name))
+    print(f"next: workbook detect RECORDING --method network --weights {weights}")
 
 
 @app.command()
@@ -585,6 +633,15 @@ def _print_file_scores(scores):
 
 def _ratio(value):
     return "-" if value != value else f"{value:.3f}"
+
+
+def _print_validation(figures):
+    rates = ", ".join(f"{figures[f'sensitivity_at_{limit}']:.2f} at {limit}" for limit in ("10", "5", "2.5", "1"))
+    print(
+        f"step {figures['step']}: loss {figures['training_loss']:.4f}, in validation {figures['loss']:.4f}, "
+        f"AUROC {figures['auroc']:.4f}, sensitivity {rates} false alarms a day",
+        flush=True,
+    )
 
 
 class _bar:
