@@ -86,7 +86,7 @@ def check_alarm_interval(answer):
             shown = tuple(round(float(rate), 3) for rate in found)
             raise WrongAnswer(
                 f"alarm_interval({count}, {hours:.3f}) gave {shown}, expected {expected}: at the lower limit a count "
-                f"of {count} or more has a chance of 2.5 %, at the upper one a count of {count} or less, each in 24 hours."
+                f"of {count} or more has a chance of 2.5 %, at the upper one one of {count} or less, both in 24 hours."
             )
 
 
