@@ -149,8 +149,8 @@ def with_hysteresis(scores, on, off):
 
 
 # %% [markdown]
-# The lower threshold is often 0.08 below the upper one, as in the reference detector (0.86 and 0.78). Here the scores tremble
-# more, so it lies lower.
+# In the reference detector the lower threshold is 0.08 below the upper one (0.86 and 0.78). These scores tremble more, so here the
+# distance is larger.
 
 # %%
 two_thresholds = events_from_scores(times, scores, on=0.6, off=0.3)
@@ -703,8 +703,8 @@ record(false_part=100 * false_part)
 # %% [markdown]
 # ## Do probabilities mean what they say?
 #
-# A detector is *calibrated* if, of all seconds that score 0.8, eight in ten are inside a seizure. Training on a balanced set works against
-# that: there, three seconds in ten may be inside one.
+# A detector is *calibrated* if, of all seconds that score 0.8, eight in ten are inside a seizure. Training on a balanced set, as
+# chapter 10 makes one, works against that: there, three seconds in ten may be inside one.
 #
 # For our two bell curves the right probability is known. It is a sigmoid of the evidence plus the log-odds of the prevalence. A
 # network that was trained at 30 % learns the first line below; the recording has 0.9 %. <!-- given: choices of this example -->
@@ -809,7 +809,8 @@ record(szcore_per_hour=by_szcore.false_alarms / hours)
 #
 # What may be concluded? **Guess** two ranges first: which true sensitivities are compatible with 3 of 3? Which true false-alarm
 # rates with 4 in half an hour? By "compatible" we mean the 95 % confidence interval: the values that would not make such a result
-# surprising. <!-- given: the usual level -->
+# surprising. <!-- given: the usual level --> For "so many of so many" the exact one is Clopper and Pearson's; a count of rare events
+# that do not depend on each other follows the Poisson distribution.
 
 # %%
 from scipy.stats import binomtest, chi2
@@ -919,7 +920,18 @@ def total(first, mask, value):
 
 
 # %% [markdown]
-# All rules of this chapter in ten lines. **Guess**, before you read the comments, which line is which rule.
+# All rules of this chapter in some ten lines, with these names:
+#
+# | name | shape | what it holds |
+# |---|---|---|
+# | `scores` | (seconds,) | one score a second |
+# | `on` | (thresholds, 1) | the upper thresholds; the lower ones are 0.08 below |
+# | `zones` | a pair for each seizure | where a detection counts: 30 s before to 60 s after |
+# | `mask` | (thresholds, seconds) | which seconds lie in an event |
+# | `parts` | (thresholds, seconds) | where an event begins, and a new one every 300 s of it |
+# | `hits` | (thresholds, seconds) | how many seconds of this part lie in a zone |
+#
+# **Guess**, before you read the comments, which line is which rule.
 
 
 # %%
