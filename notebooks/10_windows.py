@@ -54,7 +54,7 @@ if importlib.util.find_spec("helpers") is None:
 # grow and spread. Each subject has a spectrum, habits and a kind of seizures of its own. Nobody was recorded, and a score
 # on it says nothing about patients. What it can show is how a score comes about.
 
-# %% nbmake={"mock": {"SUBJECTS": 8, "MINUTES": 6}}
+# %% nbmake={"mock": {"MINUTES": 6, "SUBJECTS": 8}}
 SEED, SUBJECTS, MINUTES = 10, 12, 8
 
 # %%
@@ -165,9 +165,9 @@ record(
 
 # %% [markdown]
 # Integers have the same step everywhere, so the error is never more than half of it,
-# <span data-result="int16_error:.5f"></span>. A float16 keeps eleven digits, binary ones, of each number: the
-# <span data-result="below_half:.0f"></span> % of samples near zero come out finer, and the spikes of a seizure coarser, by
-# up to <span data-result="float16_error:.4f"></span>. One robust SD is some tens of µV, so either is far below what an amplifier
+# <span data-result="int16_error:.5f">0.00031</span>. A float16 keeps eleven digits, binary ones, of each number: the
+# <span data-result="below_half:.0f">39</span> % of samples near zero come out finer, and the spikes of a seizure coarser, by
+# up to <span data-result="float16_error:.4f">0.0078</span>. One robust SD is some tens of µV, so either is far below what an amplifier
 # adds by itself. The store takes integers: their error has a bound that can be told in one number.
 
 # %% [markdown]
@@ -361,8 +361,8 @@ for name, chosen in (("all", manifest), ("balanced", balanced)):
 # <a id="lab-share"></a>
 # Look at the two shares. The field notes give "~34% seizure ratio in training batches", the first kind:
 # (1 + 0.3) / (1 + 0.3 + 2.5), if there are enough windows of each kind. <!-- given: arithmetic --> Here there are hardly any full ones, and
-# <span data-result="balanced_windows:.0f"></span> % came out. But the loss is computed from *samples*, and of those
-# <span data-result="balanced_samples:.0f"></span> % lie in a seizure. A weight for the rarer class that is set from the windows, as the
+# <span data-result="balanced_windows:.0f">29</span> % came out. But the loss is computed from *samples*, and of those
+# <span data-result="balanced_samples:.0f">12</span> % lie in a seizure. A weight for the rarer class that is set from the windows, as the
 # program of the notes does, is set from the wrong number.
 #
 # <a id="lab-drawn-anew"></a>
@@ -379,8 +379,8 @@ for epoch in range(5):
     record(**{f"seen_{epoch + 1}": 100 * len(seen) / none})
 
 # %% [markdown]
-# Drawn once, <span data-result="seen_1:.0f"></span> % of them would be all that training ever sees. Drawn anew, it is
-# <span data-result="seen_5:.0f"></span> % after five epochs, at no cost. Where seizures are rarer, so is what one draw sees, and the gain
+# Drawn once, <span data-result="seen_1:.0f">60</span> % of them would be all that training ever sees. Drawn anew, it is
+# <span data-result="seen_5:.0f">100</span> % after five epochs, at no cost. Where seizures are rarer, so is what one draw sees, and the gain
 # is larger. Chapter 11 draws anew. The order is still a function of seed and epoch, so that a run can be repeated.
 #
 # <a id="lab-same-time"></a>
@@ -406,7 +406,7 @@ for kind, times in took.items():
     record(**{f"{kind}_ms": np.median(times)})
 
 # %% [markdown]
-# <span data-result="none_ms:.1f"></span> ms and <span data-result="partial_ms:.1f"></span> ms: bytes are bytes.
+# <span data-result="none_ms:.1f">2.4</span> ms and <span data-result="partial_ms:.1f">22.1</span> ms: bytes are bytes.
 
 # %% [markdown]
 # ## When there is no partial window
@@ -530,8 +530,8 @@ for way, values in accuracy.items():
     record(**{f"by_{way}": np.mean(values)})
 
 # %% [markdown]
-# The same windows, the same classifier: <span data-result="by_window:.2f"></span> by window,
-# <span data-result="by_recording:.2f"></span> by recording, <span data-result="by_subject:.2f"></span> by subject. Nothing
+# The same windows, the same classifier: <span data-result="by_window:.2f">0.92</span> by window,
+# <span data-result="by_recording:.2f">0.78</span> by recording, <span data-result="by_subject:.2f">0.71</span> by subject. Nothing
 # was learned better. Who were the neighbors?
 
 # %%
@@ -544,7 +544,7 @@ print(f"shares samples with it: {overlaps.mean():.0%}")
 record(neighbor_overlaps=100 * overlaps.mean())
 
 # %% [markdown]
-# Of the windows, <span data-result="neighbor_overlaps:.0f"></span> % were answered by one that shares samples with it. The test
+# Of the windows, <span data-result="neighbor_overlaps:.0f">94</span> % were answered by one that shares samples with it. The test
 # asked for what had been handed over. That is the first leak, and a split by recording closes it.
 #
 # The second is quieter. To see it alone, take the seizures away: toss a coin for each *subject*, and call all of its
@@ -591,8 +591,8 @@ with style():
 plt.show()
 
 # %% [markdown]
-# By window the coin is "predicted" in <span data-result="coin_by_window:.2f"></span> of cases, by recording in
-# <span data-result="coin_by_recording:.2f"></span>, by subject in <span data-result="coin_by_subject:.2f"></span>, a coin's
+# By window the coin is "predicted" in <span data-result="coin_by_window:.2f">0.98</span> of cases, by recording in
+# <span data-result="coin_by_recording:.2f">0.70</span>, by subject in <span data-result="coin_by_subject:.2f">0.51</span>, a coin's
 # share. Between recordings nothing overlaps. What is left is that EEG looks like whose it is: slope, alpha, muscle. Whoever has seen
 # your first recording knows you in the second. So only the third number says what happens with a new
 # patient, and there is always a new patient.
@@ -670,8 +670,8 @@ record(
 )
 
 # %% [markdown]
-# From <span data-result="precision_balanced:.0f"></span> % to <span data-result="precision_day:.1f"></span> %, with not a bit changed in
-# the classifier: <span data-result="day_rate:.2f"></span> % of that day's windows have a seizure. A precision, an accuracy or
+# From <span data-result="precision_balanced:.0f">59</span> % to <span data-result="precision_day:.1f">0.4</span> %, with not a bit changed in
+# the classifier: <span data-result="day_rate:.2f">0.13</span> % of that day's windows have a seizure. A precision, an accuracy or
 # an F1 computed on a balanced set describes the balancing. Three rules follow.
 #
 # - **Balance the training, never the test.** Score whole recordings, as chapter 12 does, in false alarms a day.
@@ -788,9 +788,9 @@ record(npz_ms=npz_ms, map_ms=map_ms, time_ratio=npz_ms / map_ms)
 record(batch_seconds=128 * npz_ms / 8 / 1000)
 
 # %% [markdown]
-# <span data-result="npz_ms:.0f"></span> ms against <span data-result="map_ms:.2f"></span> ms:
-# <span data-result="time_ratio:.0f"></span> times as long, for <span data-result="bytes_ratio:.0f"></span> times the bytes. A batch of 128
-# windows and 8 workers, as they had: <span data-result="batch_seconds:.1f"></span> s for recordings like this one. By their own
+# <span data-result="npz_ms:.0f">1400</span> ms against <span data-result="map_ms:.2f">0.08</span> ms:
+# <span data-result="time_ratio:.0f">16590</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
+# windows and 8 workers, as they had: <span data-result="batch_seconds:.1f">22.4</span> s for recordings like this one. By their own
 # figures (310 GB in 3734 files) theirs were larger, so five seconds is what unpacking alone would explain, with a GPU that
 # waits. A later version of [their program](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2) has memory maps.
 #
@@ -800,7 +800,7 @@ record(batch_seconds=128 * npz_ms / 8 / 1000)
 # ## Windows on the device
 # <a id="lab-device"></a>
 #
-# An hour of 19 channels in 16 bits takes <span data-result="megabytes_an_hour:.0f"></span> MB, so a few hundred hours fit into the memory of a GPU.
+# An hour of 19 channels in 16 bits takes <span data-result="megabytes_an_hour:.0f">35</span> MB, so a few hundred hours fit into the memory of a GPU.
 # Then the copies between the two can go. All recordings go into one tensor, end to end, and each window is a start in it.
 
 # %%
@@ -886,10 +886,10 @@ record(
 )
 
 # %% [markdown]
-# On the machine that stored this page: <span data-result="store_rate:,.0f"></span> windows a second from the store, through one
-# core and over the bus, and <span data-result="gather_rate:,.0f"></span> gathered on the device,
-# <span data-result="gather_gain:.0f"></span> times as many. On two CPU cores it is <span data-result="cpu/store_rate:,.0f"></span>
-# against <span data-result="cpu/gather_rate:,.0f"></span>. There is no bus to save there, and the store copies whole rows, while a
+# On the machine that stored this page: <span data-result="store_rate:,.0f">3,799</span> windows a second from the store, through one
+# core and over the bus, and <span data-result="gather_rate:,.0f">326</span> gathered on the device,
+# <span data-result="gather_gain:.0f">0</span> times as many. On two CPU cores it is <span data-result="cpu/store_rate:,.0f">3,799</span>
+# against <span data-result="cpu/gather_rate:,.0f">326</span>. There is no bus to save there, and the store copies whole rows, while a
 # general gather looks up each of its samples.
 #
 # Do you need it? The detector itself decides. As long as a training step takes longer than its batch, the store with a worker or two keeps up and holds archives
