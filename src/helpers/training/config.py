@@ -4,6 +4,8 @@ Every value is checked before anything is computed, and a key that nothing reads
 must not train with another one. Where the data are and where the results go is said on the command line.
 """
 
+from __future__ import annotations  # the book reads this module without pydantic
+
 import difflib
 from importlib.resources import files
 from pathlib import Path
