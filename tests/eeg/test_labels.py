@@ -27,6 +27,13 @@ def test_a_sample_is_labeled_where_it_lies_in_a_seizure(seizures, start, n):
     np.testing.assert_array_equal(labels, by_definition(seizures, start, n))
 
 
+def test_onsets_and_ends_between_two_samples():
+    random = np.random.default_rng(11)
+    for start in random.integers(0, 10**7, 50):  # up to eleven hours into a recording
+        seizures = [tuple(sorted(start / 256 + random.uniform(-0.5, 2.5, 2))) for _ in range(2)]
+        np.testing.assert_array_equal(labels_of(seizures, start, 511), by_definition(seizures, start, 511))
+
+
 @fast
 @given(seizures=spans, starts=st.lists(st.integers(0, 9000), max_size=5), n=st.integers(1, 999))
 def test_the_share_of_a_window_is_the_mean_of_its_labels(seizures, starts, n):

@@ -59,7 +59,9 @@ def test_clipped_samples_stay_at_the_clip(prepared, recordings, synthetic, expor
     pops._data[3, 9000:9002] = -5e-3
     export(pops, tmp_path / "in" / "pops.edf")
     prepare(tmp_path / "in", tmp_path / "out")
-    window = open_store(tmp_path / "out").window("pops.edf", 0)
+    store = open_store(tmp_path / "out")
+    assert np.abs(store.signal("pops.edf").astype(int)).max() == 32_767
+    window = store.window("pops.edf", 0)
     samples = preprocess(read_recording(tmp_path / "in" / "pops.edf"))
     assert np.abs(samples).max() == 20
     assert np.abs(window).max() == pytest.approx(20, abs=1e-6)

@@ -250,7 +250,7 @@ class Store:
         try:
             header = path.stat().st_size - 2 * shape[0] * shape[1]
             return np.memmap(path, "<i2", "r", offset=header, shape=shape)
-        except (OSError, ValueError) as fault:
+        except (OSError, ValueError, OverflowError) as fault:
             raise StoreError(
                 f"{path}: cannot be read ({fault}). If it was prepared again meanwhile, open the store again."
             ) from fault
