@@ -193,6 +193,8 @@ print("merged, then dropped:", [(e.onset, e.end) for e in merged])
 print("dropped first:       ", dropped)
 
 # %% [markdown]
+# Dropped first, each piece is too short, and nothing is left to merge. (The reference detector drops first.)
+#
 # Now turn the four controls yourself. Before each turn, say what the teal bars will do.
 
 
@@ -458,8 +460,8 @@ for name, detected in beside.items():
 def draw_position(start):
     with style():
         figure, axes = plt.subplots(figsize=(7, 1.7), layout="constrained")
-        draw_case(axes, [(300, 330)], [(start, start + 10)], 600, "")
-        axes.set_title(axes.get_title().lstrip(": "), fontsize=10)
+        detected = [(start, start + 10)]
+        draw_case(axes, [(300, 330)], detected, 600, "One detection")
         axes.set_xlabel("time (s)")
     return figure
 
