@@ -18,8 +18,9 @@ def draw_recording(seed, subject=1, recording=1, minutes=10.0, sfreq=256, line=6
 
     Ongoing activity is 1/f noise that neighbors share, an alpha rhythm, and slow waves that come and go. Blinks,
     muscle bursts, electrode pops, drift and mains hum lie over it. Seizures have a focus, slow down, grow and spread,
-    for 20 to 90 s; a subject has one kind of them (`SEIZURE_KINDS`) and one focus. At least as many hard negatives
-    (`MIMICS`) have their bands, wave shapes and sizes, and keep their frequency and their place.
+    for 20 to 90 s; a subject has one of four kinds of them and one focus. At least as many hard negatives (rhythmic
+    slowing, rhythmic theta, hyperventilation, chewing, tapping) have their bands, wave shapes and sizes, and keep
+    their frequency and their place.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def draw_recording(seed, subject=1, recording=1, minutes=10.0, sfreq=256, line=6
     recording : int
         From 1. The first of each subject holds at least one seizure; another may hold none.
     minutes : float
-        3 to 1440, rounded to whole seconds. Takes about 0.4 GB of memory an hour.
+        3 to 1440, rounded to whole seconds. Takes about 0.5 GB of memory an hour.
     sfreq : int
         Hz, at least 100. Seizures and hard negatives come at the same times at any rate.
     line : float or None
