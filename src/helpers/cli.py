@@ -142,22 +142,30 @@ def plan(
 
 
 @data.command()
-def fetch():
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Recordings of CHB-MIT (40 MB each), say chb01_03; all that the chapters use if left out."),
+    ] = None,
+):
     """Fetch recordings (53 MB) and what the labs break (42 MB) into the cache, once, checked by hash."""
     from helpers.eeg import DATASETS, RecordingError, cached
     from helpers.eeg import fetch as fetch_one
+    from helpers.eeg.chbmit import SOURCE
     from helpers.environment import ArtifactError, fetch_artifacts, wheelhouse
 
-    for name, dataset in DATASETS.items():
-        there = cached(name)
+    for name in names or DATASETS:
         try:
+            there = cached(name)
             with _bar(f"Fetching {name}", unit="bytes") as progress:
                 path = there or fetch_one(name, progress)
         except RecordingError as fault:
             _fail(fault)
         print(f"{name}: {'already here' if there else 'fetched'}, {path}")
-        print(f"  {dataset.title}")
-        print(f"  {dataset.source}, {dataset.licence}")
+        dataset = DATASETS.get(name)
+        print(f"  {dataset.title}\n  {dataset.source}, {dataset.licence}" if dataset else f"  {SOURCE}")
+    if names:
+        return
     try:
         with _bar("Fetching what the labs break", unit="files") as progress:
             fetch_artifacts(progress)
@@ -165,6 +173,112 @@ def fetch():
         _fail(fault)
     print(f"labs: {wheelhouse().parent}")
     print("  releases of mamba-ssm and causal-conv1d as on PyPI, and wheels for throwaway environments")
+
+
+@app.command()
+def synthetic(
+    folder: Annotated[Path, typer.Argument(help="Made if needed; holds nothing else.")],
+    subjects: Annotated[int, typer.Option(min=1, help="Each has a spectrum, habits and seizures of its own.")] = 8,
+    recordings: Annotated[int, typer.Option(min=1, help="Of each subject.")] = 1,
+    minutes: Annotated[float, typer.Option(min=3, max=1440, help="Of each recording.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    sfreq: Annotated[int, typer.Option(min=100, help="Samples a second.")] = 256,
+):
+    """Write synthetic EEG with seizures and hard negatives: EDF+ files, labelled synthetic, and their events (TSV)."""
+    from helpers.eeg import RecordingError
+    from helpers.eeg.synthetic import write_recordings
+
+    try:
+        with _bar("Drawing", unit="recordings") as progress:
+            paths = write_recordings(
+                folder, subjects, minutes, seed, recordings=recordings, sfreq=sfreq, progress=progress
+            )
+    except RecordingError as fault:
+        _fail(fault)
+    except OSError as fault:
+        _fail(f"{folder}: cannot write there ({fault.strerror or fault}). Choose another folder.")
+    print(f"wrote {len(paths)} recordings of {minutes:g} minutes to {folder}: synthetic EEG, no patient was recorded")
+
+
+@app.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder of EDF, EDF+ or BDF recordings, marks beside them.")],
+    store: Annotated[Path, typer.Option(help="Folder of the store; made if needed, taken up again if there.")] = Path(
+        "store"
+    ),
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Estimate missing electrodes, and those a bipolar recording lacks.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as cores if left out.", show_default=False)
+    ] = None,
+):
+    """Prepare recordings for training: filtered, at 256 Hz, one memory-mapped array each, and which windows there are.
+
+    Run it again after a stop: what was done is kept. A bad recording is left out, and listed at the end.
+    """
+    from helpers.eeg import RecordingError, StoreError, build_manifest, open_store
+    from helpers.eeg import prepare as prepare_all
+
+    try:
+        with _bar("Preparing", unit="recordings") as progress:
+            report = prepare_all(folder, store, interpolate=interpolate, workers=workers, progress=progress)
+        print(report)
+        if not report.prepared and not report.kept:
+            _fail(f"none of the {len(report.left_out)} recordings could be prepared; the reasons are above.")
+        prepared = open_store(store)
+        manifest = build_manifest(prepared)
+    except (RecordingError, StoreError) as fault:
+        _fail(fault)
+    counts = ", ".join(f"{number:,} {kind}" for kind, number in manifest.counts.items())
+    print(f"in the store: {len(prepared.recordings)} recordings of {len(prepared.subjects)} subjects")
+    print(f"windows by their share of seizure: {counts}")
+
+
+@app.command()
+def train(
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, or one of the package's: smoke (minutes on a CPU), small, full.")
+    ],
+    store: Annotated[Path, typer.Option(help="Prepared recordings, from `workbook prepare`.")] = Path("store"),
+    output: Annotated[Path, typer.Option(help="Folder of the run; made if needed.")] = Path("run"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's last checkpoint; begin where there is none.")
+    ] = False,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Go on although the store is not the one it was trained on.")
+    ] = False,
+):
+    """Train a detector. It can be stopped at any time; --resume takes the very next step.
+
+    Writes last.ckpt to go on from, detector.pt with the weights of the best validation, and tensorboard/.
+    """
+    import os
+    import shlex
+
+    from helpers.eeg import StoreError, open_store
+    from helpers.training import TrainingError, fit, load_config
+
+    silent = os.environ.get("LOCAL_RANK", "0") != "0"  # one of several processes on one machine; the first one speaks
+    try:
+        checked, data = load_config(config), open_store(store)
+        if not silent:
+            print(f"training {config} on {len(data.recordings)} recordings of {len(data.subjects)} subjects")
+        with _bar("Training", unit="steps") as progress:
+            found = fit(checked, data, output, resume, progress, _print_validation, other_data)
+    except (StoreError, TrainingError) as fault:
+        _fail(fault)
+    except KeyboardInterrupt:
+        again = ["workbook", "train", config, "--store", str(store), "--output", str(output), "--resume"]
+        _fail(f"interrupted. What there is of it goes on with: {shlex.join(again)}", code=130)
+    if silent:
+        return
+    best, rest = found.best, ", ".join(found.splits.get("test", ()))
+    print(f"ended: {found.ended}; the best validation was at step {best['step']}")
+    if rest:
+        print(f"subjects it has not seen: {rest}")
+    weights = shlex.quote(str(output / found.detector.name))
+    print(f"next: workbook detect RECORDING --method network --weights {weights}")
 
 
 @app.command()
@@ -219,6 +333,33 @@ def detect(
         _print_scores(marked, [detection] if detection is rule else [detection, rule], chosen_here)
     for file in files:
         print(f"wrote {file}")
+
+
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(help="A SzCORE TSV file of what is true, or a folder of such files.")],
+    hypothesis: Annotated[Path, typer.Argument(help="What was detected: a file, or a folder with the same names.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
+):
+    """Score detected events against marked seizures by the SzCORE rules: counts by subject, mean over subjects.
+
+    Exit code 1, and no score, where a file is missing, damaged or of another length than its partner.
+    """
+    import json
+
+    from helpers.scoring import ScoringError, score_files
+
+    try:
+        with _bar("Scoring", unit="files") as progress:
+            scores = score_files(reference, hypothesis, progress if reference.is_dir() else None)
+    except ScoringError as fault:
+        for line in fault.faults[:-1]:
+            print(f"error: {' '.join(line.split())}", file=sys.stderr)
+        _fail(fault.faults[-1])
+    if as_json:
+        print(json.dumps(scores.as_dict(), indent=2))
+    else:
+        _print_file_scores(scores)
 
 
 @app.command()
@@ -330,13 +471,30 @@ def _pages():
 @bench.command()
 def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurement.")] = 15):
     """Start-up, one Mamba-2 layer beside its peers, a window and a whole recording, on this CPU; some minutes."""
-    from rich.console import Console
-    from rich.table import Table
-
     from helpers.benchmarks import measure_cpu, missing_peer
 
     with _bar("Recording", unit="windows") as progress:
         results = measure_cpu(repeats, progress)
+    _print_measurements(results, missing_peer())
+
+
+@bench.command("data")
+def bench_data(
+    recordings: Annotated[int, typer.Option(min=1, help="Recordings of noise to prepare.")] = 8,
+    minutes: Annotated[int, typer.Option(min=2, help="Length of each.")] = 30,
+):
+    """Preparing recordings, reading random windows beside braindecode, memory and disk, on this CPU; some minutes."""
+    from helpers.benchmarks.data import measure_data, missing_data_peer
+
+    with _bar("Measuring", unit="steps") as progress:
+        results = measure_data(recordings, minutes, progress=progress)
+    _print_measurements(results, missing_data_peer())
+
+
+def _print_measurements(results, missing):
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table()
     table.add_column("measured")
     for column in ("median", "lowest", "highest", "unit", "times"):
@@ -349,12 +507,12 @@ def cpu(repeats: Annotated[int, typer.Option(min=1, help="Of each short measurem
             str(row.repeats),
         )
     Console().print(table)
-    if missing := missing_peer():
+    if missing:
         print(missing)
 
 
 def _figure(value, unit):
-    return f"{value:.2f}" if unit == "x" else f"{value:.1f}"
+    return f"{value:.2f}" if unit in ("x", "ms/window") and value < 100 else f"{value:.1f}"
 
 
 @bench.command()
@@ -442,6 +600,48 @@ def _print_scores(marked, detections, chosen_here):
     console.print("SzCORE counts events under 90 s apart as one.")
     recording = "this recording" if chosen_here else "the 'absence' recording"
     console.print(f"The rule's threshold was chosen on {recording}. One patient shows nothing about performance.")
+
+
+def _print_file_scores(scores):
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, emoji=False)
+    heads = ("subject", "hours", "found", "of", "false", "per 24 h", "sens.", "prec.", "F1")
+    for title, kind in (("Seizures, by SzCORE", "event"), ("Seconds, by SzCORE", "sample")):
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in heads:
+            table.add_column(head, justify="left" if head == "subject" else "right", no_wrap=True)
+        for subject in scores.subjects:
+            one = getattr(subject, kind)
+            counts = (f"{one.hours:.2f}", one.found, one.reference, one.false_alarms, f"{one.false_alarms_per_24h:.1f}")
+            table.add_row(subject.subject, *map(str, counts), *map(_ratio, (one.sensitivity, one.precision, one.f1)))
+        if len(scores.subjects) > 1:
+            mean = {name: value.mean for name, value in getattr(scores, kind).items()}
+            rate = f"{mean['false_alarms_per_24h']:.1f}"
+            table.add_section()
+            ratios = map(_ratio, (mean["sensitivity"], mean["precision"], mean["f1"]))
+            table.add_row("mean", "", "", "", "", rate, *ratios)
+        console.print(table)
+    older = scores.event["f1_before_0_0_7"]
+    console.print(
+        f"F1 as timescoring defines it from version 0.0.7 on. By the older definition, undefined where nothing was "
+        f"detected, F1 of seizures is {_ratio(older.mean)}, over {older.subjects} of {len(scores.subjects)} subjects."
+    )
+
+
+def _ratio(value):
+    return "-" if value != value else f"{value:.3f}"
+
+
+def _print_validation(figures):
+    rates = ", ".join(f"{figures[f'sensitivity_at_{limit}']:.2f} at {limit}" for limit in ("10", "5", "2.5", "1"))
+    print(
+        f"step {figures['step']}: loss {figures['training_loss']:.4f}, in validation {figures['loss']:.4f}, "
+        f"AUROC {figures['auroc']:.4f}, sensitivity {rates} false alarms a day",
+        flush=True,
+    )
 
 
 class _bar:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.eeg import CANONICAL, RecordingError, canonical_name, pick_canonical
 
+REFERENCES = ["REF", "Ref", "LE", "AR", "AVG", "Average", "A1", "A2", "A1A2", "A1+A2", "M1", "M2", "CLE", "CS2", "Vref"]
 RENAMED = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 
 
@@ -19,9 +20,9 @@ def test_canonical_order_is_that_of_szcore():
 @given(
     name=st.sampled_from([*CANONICAL, *RENAMED]),
     case=st.sampled_from([str.upper, str.lower, str.title, str]),
-    before=st.sampled_from(["", "EEG ", "eeg ", "EEG-", "POL ", "  EEG  "]),
+    before=st.sampled_from(["", "EEG ", "eeg ", "EEG-", "EEG_", "EEG:", "POL ", "  EEG  "]),
     after=st.sampled_from(
-        ["", "-REF", "-LE", " - Ref", "-AR", "-AVG", "-A1", "-A2", "-A1A2", "-M1", "-M2", "-CLE", " "]
+        ["", " ", "..", *(f"{sep}{reference}" for sep in ("-", "_", ":", " - ") for reference in REFERENCES)]
     ),
 )
 def test_every_spelling_of_an_electrode(name, case, before, after):
@@ -30,6 +31,7 @@ def test_every_spelling_of_an_electrode(name, case, before, after):
 
 OUT_THERE = {"EEG Fp1-REF": "Fp1", "EEG FP1-LE": "Fp1", "fp1": "Fp1", "T7": "T3", "P8": "T6", "POL F3": "F3"}
 OUT_THERE |= {"Fp1-A1A2": "Fp1", "EEG T5-AR": "T5", "FZ": "Fz"}
+OUT_THERE |= {"FP1-CS2": "Fp1", "01": "O1", "Fc3.": None, "Fp1.": "Fp1", "Cz..": "Cz"}  # CHB-MIT, EEGMMI
 
 
 @pytest.mark.parametrize(("label", "name"), OUT_THERE.items())

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.detection import detect_by_rule
 from helpers.eeg import CANONICAL, RecordingError, average_reference, read_recording, seizures
-
-fuzz = settings(
-    max_examples=120, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def refused(path, *words):
@@ -128,7 +125,7 @@ def test_hdf5_of_another_layout(tmp_path):
 # -- damaged files ----------------------------------------------------------------------------------------------------
 
 
-@fuzz
+@fuzz(120)
 @given(data=st.data())
 def test_truncated_anywhere(edf, tmp_path, data):
     whole = edf.read_bytes()
@@ -236,10 +233,10 @@ def test_a_rate_too_low_for_eeg(damaged):
 
 def test_annotations_that_are_not_text(edf, damaged):
     whole = edf.read_bytes()
-    refused(damaged(len(whole) - 40, b"\xff\xfe\xfd" * 9), "copy or download it again")
+    refused(damaged(len(whole) - 40, b"\xff\xfe\xfd" * 9), "marks are damaged", "record 13", "download it again")
 
 
-@fuzz
+@fuzz(120)
 @given(places=st.lists(st.integers(0, 5631), min_size=1, max_size=20), values=st.binary(min_size=20, max_size=20))
 @pytest.mark.filterwarnings("error")
 def test_any_bytes_in_the_header_give_a_recording_or_the_one_error(edf, tmp_path, places, values):
@@ -262,7 +259,7 @@ def test_any_bytes_in_the_header_give_a_recording_or_the_one_error(edf, tmp_path
 def test_missing_channels_are_named(synthetic, export, tmp_path):
     names = [name for name in CANONICAL if name not in ("T3", "Pz")]
     path = export(synthetic(13, names=[*names, "ECG"]), tmp_path / "few.edf")
-    message = refused(path, "2 of the 19 channels are missing: T3, Pz.", "ECG", "referential")
+    message = refused(path, "2 of the 19 channels are missing: T3, Pz.", "ECG", "interpolate_missing")
     assert "bipolar" not in message
 
 

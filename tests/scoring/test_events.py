@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.scoring import Event, events_from_scores, mean_by_second, stitch
+from helpers.scoring import Event, events_from_scores
 
 SLACK = 1e-6  # of a step: rounding of times
 
@@ -76,6 +76,22 @@ def test_hysteresis_needs_one_score_at_on_and_lasts_while_at_off():
     assert events_from_scores(times, scores, on=0.95, off=0.1) == []
 
 
+def test_each_step_does_something_and_the_reference_s_values_tell_them_apart():
+    """A score a second: two near events, one of them with a tremor, a blip, and a long weak stretch."""
+    scores = [0.1, 0.9, 0.8, 0.9, 0.9, 0.2, 0.2, 0.9, 0.88, 0.79, 0.1, 0.1, 0.1, 0.95, 0.1, 0.85, 0.85, 0.85, 0.85]
+    times = np.arange(len(scores)) + 0.5
+
+    def spans(**options):
+        return [(event.onset, event.end) for event in events_from_scores(times, scores, **options)]
+
+    assert spans(on=0.86) == [(1, 2), (3, 5), (7, 9), (13, 14)]  # one threshold: the tremor makes two events of one
+    assert spans(on=0.78) == [(1, 5), (7, 10), (13, 14), (15, 19)]  # the lower one alone: an event of weak scores
+    assert spans(on=0.86, off=0.78) == [(1, 5), (7, 10), (13, 14)]
+    assert spans(on=0.86, off=0.78, merge_gap=2) == [(1, 10), (13, 14)]
+    assert spans(on=0.86, off=0.78, min_duration=3) == [(1, 5), (7, 10)]
+    assert spans(on=0.86, off=0.78, merge_gap=2, min_duration=3) == [(1, 10)]
+
+
 def test_merging_comes_before_the_shortest_duration():
     times, scores = np.arange(9) + 0.5, np.array([0, 1, 0, 1, 0, 0, 0, 1, 0])
     events = events_from_scores(times, scores, on=1, min_duration=3, merge_gap=1)
@@ -130,43 +146,3 @@ def test_thresholds_that_are_the_wrong_way_round():
 def test_shapes_that_do_not_fit(times, scores):
     with pytest.raises(ValueError, match="two vectors of one length"):
         events_from_scores(np.ones(times), np.ones(scores), on=0.5)
-
-
-# -- windows to one line ----------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None, database=None)
-@given(data=st.data(), n_samples=st.integers(1, 60), window=st.integers(1, 20))
-def test_stitch_is_the_mean_over_the_windows_at_each_sample(data, n_samples, window):
-    window = min(window, n_samples)
-    starts = data.draw(st.lists(st.integers(0, n_samples - window), max_size=9))
-    scores = np.random.default_rng(n_samples).random((len(starts), window))
-    line = stitch(scores, starts, n_samples)
-    assert line.shape == (n_samples,)
-    for sample in range(n_samples):
-        here = [
-            row[sample - start] for row, start in zip(scores, starts, strict=True) if start <= sample < start + window
-        ]
-        if here:
-            assert line[sample] == pytest.approx(sum(here) / len(here), abs=1e-12)
-        else:
-            assert math.isnan(line[sample])
-
-
-def test_stitch_needs_one_start_a_window():
-    with pytest.raises(ValueError):
-        stitch(np.ones((3, 5)), [0, 5], 15)
-
-
-@pytest.mark.parametrize(("length", "seconds"), [(0, 0), (6, 0), (7, 1), (13, 1), (14, 2), (71, 10)])
-def test_mean_by_second_leaves_out_the_last_part(length, seconds):
-    scores = np.random.default_rng(length).random(length)
-    times, means = mean_by_second(scores, sfreq=7.0)
-    np.testing.assert_array_equal(times, np.arange(seconds) + 0.5)
-    np.testing.assert_allclose(means, [scores[7 * s : 7 * s + 7].sum() / 7 for s in range(seconds)], rtol=1e-12)
-
-
-def test_mean_by_second_of_nan_is_nan():
-    scores = np.ones(20)
-    scores[7] = math.nan
-    np.testing.assert_array_equal(np.isnan(mean_by_second(scores, 5)[1]), [False, True, False, False])

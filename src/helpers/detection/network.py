@@ -15,7 +15,7 @@ from helpers.detection.result import Detection
 from helpers.eeg import CANONICAL, SFREQ, WINDOW, RecordingError, preprocess, recording_name, window_starts, windows
 from helpers.environment import keep_freed_memory
 from helpers.models import SeizureDetector, fuse_for_inference
-from helpers.scoring import events_from_scores, mean_by_second, stitch
+from helpers.scoring import events_from_scores, stitch_by_second
 
 __all__ = ["HYSTERESIS", "WeightsError", "best_device", "detect_by_network", "load_detector"]
 
@@ -154,14 +154,8 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
         raise WeightsError(f"{weights}: its config asks for what cannot be here. {_first_lines(fault)}") from fault
     if device == "cpu":
         keep_freed_memory()
-    probabilities = []
-    with torch.inference_mode():
-        for first in range(0, len(views), BATCH.get(device, 2)):
-            batch = torch.from_numpy(np.stack(views[first : first + BATCH.get(device, 2)])).to(device)
-            probabilities.extend(torch.sigmoid(model(batch)).cpu().numpy())
-            if progress:
-                progress(len(probabilities), len(views))
-    times, scores = mean_by_second(stitch(probabilities, starts, samples.shape[1]), SFREQ)
+    probabilities = _probabilities(model, views, device, progress)
+    times, scores = stitch_by_second(probabilities, starts, samples.shape[1], SFREQ)
     on, off = HYSTERESIS
     return Detection(
         method=name,
@@ -174,6 +168,18 @@ def detect_by_network(raw, weights=None, device=None, progress=None):
         duration=duration,
         start=raw.info["meas_date"],
     )
+
+
+def _probabilities(model, views, device, progress):
+    """Of one window after the other, ``(window,)``: a night's windows together take more memory than its recording."""
+    size = BATCH.get(device, 2)
+    for first in range(0, len(views), size):
+        with torch.inference_mode():  # not around the yield: it would hold for whoever reads on
+            batch = torch.from_numpy(np.stack(views[first : first + size])).to(device)
+            found = torch.sigmoid(model(batch)).cpu().numpy()
+        if progress:
+            progress(first + len(found), len(views))
+        yield from found
 
 
 def _layers(model):

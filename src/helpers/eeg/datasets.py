@@ -1,8 +1,9 @@
 """Recordings by name: fetched once, checked by hash, kept in the platform's cache folder.
 
-One data set so far: ``"absence"``, a real 30-minute routine EEG of a child with three marked absence seizures. It lies
-in the source archive of the package eeghdf on PyPI (BSD-3-Clause, Christopher Lee-Messer). The archive holds other
-files under other terms; this module reads the one named member and deletes the archive.
+``"absence"`` is a real 30-minute routine EEG of a child with three marked absence seizures. It lies in the source
+archive of the package eeghdf on PyPI (BSD-3-Clause, Christopher Lee-Messer). The archive holds other files under other
+terms; this module reads the one named member and deletes the archive. Names such as ``"chb01_03"`` are recordings of
+CHB-MIT (`helpers.eeg.chbmit`).
 """
 
 import hashlib
@@ -15,6 +16,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import mne
+
+from helpers.eeg.annotations import seizures_of
+from helpers.eeg.chbmit import cached_chbmit, fetch_chbmit, is_chbmit
 from helpers.eeg.errors import DownloadError, RecordingError
 from helpers.eeg.recordings import read_recording
 from helpers.environment import cache_folder
@@ -55,7 +60,9 @@ DATASETS = {
 
 
 def cached(name):
-    """Path of a data set's file if it is in the cache and whole, else None."""
+    """Path of a recording's file if it is in the cache and whole, else None."""
+    if is_chbmit(name):
+        return cached_chbmit(name)
     path = _path(name)
     return path if path.is_file() and _sha256(path) == DATASETS[name].sha256 else None
 
@@ -66,7 +73,7 @@ def load(name="absence"):
     Parameters
     ----------
     name : str
-        A key of `DATASETS`.
+        A key of `DATASETS`, or a recording of CHB-MIT, say ``"chb01_03"``.
 
     Returns
     -------
@@ -80,7 +87,14 @@ def load(name="absence"):
     DownloadError
         If it is not in the cache and cannot be fetched.
     """
-    return read_recording(fetch(name))
+    raw = read_recording(fetch(name))
+    if not is_chbmit(name):
+        return raw
+    spans = seizures_of(raw)
+    onsets, durations = [onset for onset, _ in spans], [end - onset for onset, end in spans]
+    return raw.set_annotations(
+        raw.annotations + mne.Annotations(onsets, durations, "seizure", raw.annotations.orig_time)
+    )
 
 
 def fetch(name="absence", progress=None):
@@ -89,7 +103,7 @@ def fetch(name="absence", progress=None):
     Parameters
     ----------
     name : str
-        A key of `DATASETS`.
+        A key of `DATASETS`, or a recording of CHB-MIT, say ``"chb01_03"``.
     progress : callable, optional
         Called as ``progress(bytes_done, bytes_in_all)`` while the archive comes in.
 
@@ -103,6 +117,8 @@ def fetch(name="absence", progress=None):
     DownloadError
         If the archive cannot be had, has another hash, or the cache cannot be written.
     """
+    if is_chbmit(name):
+        return fetch_chbmit(name, progress)
     path = _path(name)
     if cached(name):
         return path
@@ -134,7 +150,9 @@ def _fetch(dataset, path, progress):
 
 def _path(name):
     if name not in DATASETS:
-        raise RecordingError(f"no data set is named {name!r}. Known: {', '.join(DATASETS)}.")
+        raise RecordingError(
+            f"no data set is named {name!r}. Known: {', '.join(DATASETS)}, and recordings of CHB-MIT such as chb01_03."
+        )
     return cache_folder() / Path(DATASETS[name].member).name
 
 

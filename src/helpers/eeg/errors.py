@@ -1,6 +1,6 @@
-"""The two errors of `helpers.eeg`. Each names the file, what was found, what was expected and what to do."""
+"""The errors of `helpers.eeg`. Each names the file, what was found, what was expected and what to do."""
 
-__all__ = ["DownloadError", "RecordingError"]
+__all__ = ["DownloadError", "RecordingError", "StoreError"]
 
 
 class RecordingError(ValueError):
@@ -9,3 +9,7 @@ class RecordingError(ValueError):
 
 class DownloadError(RecordingError):
     """A recording could not be fetched."""
+
+
+class StoreError(ValueError):
+    """A store, or a choice of its windows or subjects, cannot be used as it is."""

@@ -1,21 +1,86 @@
 """From a recording to what the network reads: 19 channels, average reference, filtered, 256 Hz, normalised.
 
-Zero-phase filters over the whole recording, before it is cut into windows, so that no window carries a filter's edge.
+Filters run over the whole recording, before it is cut into windows, so that no window carries a filter's edge. Channels
+are resampled one after the other: a recording needs room for itself once in float64 and once in float32.
 """
 
+from fractions import Fraction
+from functools import partial
+
+import mne
 import numpy as np
+from scipy.signal import butter, firwin, iirnotch, resample_poly, sosfilt, sosfilt_zi, tf2sos, welch
 
 from helpers.eeg.errors import RecordingError
-from helpers.eeg.montage import pick_canonical
-from helpers.eeg.recordings import recording_name
+from helpers.eeg.montage import CANONICAL, canonical_labels, pick_canonical
+from helpers.eeg.naming import recording_name
+from helpers.eeg.recordings import reading
 
 __all__ = ["SFREQ", "average_reference", "line_frequency", "preprocess"]
 
 SFREQ = 256.0
 """Rate of the detector's input, in Hz."""
 
-_MIN_SFREQ = 64.0  # Hz; below it, a recording's rate is a damaged header or no EEG
+_MIN_SFREQ, _MAX_SFREQ = 64.0, 20_000.0  # Hz; beyond, a recording's rate is a damaged header or no EEG
+_MOST = 1e9  # V; a damaged scale, whatever the unit
 _CLIP = 20.0  # robust standard deviations; a blink has about 5, an electrode pop hundreds
+_ORDER, _QUALITY = 3, 30  # of the causal filters, as in the project behind the field notes
+
+
+def preprocess(raw, l_freq=0.5, h_freq=120.0, *, line="detect", causal=False):
+    """A recording as the detector reads it.
+
+    Average reference, notch at the line frequency, band-pass, resampling to 256 Hz, then each channel minus its median
+    over a robust standard deviation, clipped at ±20.
+
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Any recording with the 19 channels, at least 10 s long (and 5 / `l_freq`); it is left as it is.
+    l_freq, h_freq : float
+        Edges of the pass band, Hz. `h_freq` is dropped where it reaches half the recording's rate.
+    line : "detect", 50, 60 or None
+        Line frequency, Hz; `line_frequency` finds it, None leaves the notch out.
+    causal : bool
+        Filters that see the past only (Butterworth of third order, a notch of quality 30) in the place of FIR filters
+        of zero phase. Resampling still looks ahead by ten samples at the lower of the two rates (50 ms at 200 Hz), and
+        median, scale and line frequency are those of the whole recording.
+
+    Returns
+    -------
+    ndarray, (19, samples), float32
+        Dimensionless, at 256 Hz, channels in the order of `CANONICAL`; ``round(256 · duration)`` samples.
+
+    Raises
+    ------
+    RecordingError
+        If channels are missing or unusable (`average_reference` lists how), or the recording is too short to filter.
+    ValueError
+        If `line` is something else, or the edges are no band.
+    """
+    if line not in ("detect", 50, 60, None):
+        raise ValueError(f'line is {line!r}; expected 50 or 60 (Hz), None (no notch) or "detect".')
+    if not 0 < l_freq < h_freq:
+        raise ValueError(f"the pass band is {l_freq} to {h_freq} Hz; expected two edges above 0, the lower one first.")
+    sfreq = raw.info["sfreq"]
+    duration, needed = raw.n_times / sfreq, max(10, 5 / l_freq)
+    if duration < needed:
+        raise RecordingError(
+            f"{recording_name(raw)}: the recording lasts {duration:.1f} s; filtering from {l_freq} Hz needs "
+            f"at least {needed:g} s. Use a longer one."
+        )
+    samples = _referenced(raw)  # (19, samples)
+    if line == "detect":
+        line = raw.info["line_freq"] or _hum(samples, sfreq)
+    edges = l_freq, h_freq if h_freq < sfreq / 2 else None
+    line = line if line and line + 4 < sfreq / 2 else None
+    filtered = _causal(samples, sfreq, edges, line) if causal else _zero_phase(samples, sfreq, edges, line)
+    ratio = Fraction(SFREQ / sfreq).limit_denominator(10_000)  # off by less than a sample in a day
+    resample = _resampler(ratio.numerator, ratio.denominator)
+    result = np.empty((len(filtered), round(raw.n_times * ratio)), np.float32)
+    for name, row, scaled in zip(CANONICAL, filtered, result, strict=True):
+        scaled[:] = _scaled(raw, name, resample(row)[: len(scaled)])
+    return result
 
 
 def average_reference(raw):
@@ -33,33 +98,14 @@ def average_reference(raw):
     Raises
     ------
     RecordingError
-        If the rate is below 64 Hz, or a channel is missing, holds NaN or infinity, is flat in half of its samples or
-        more, or carries nothing but what all channels have in common.
+        If the rate is below 64 Hz or above 20 kHz, the samples cannot be read, or a channel is missing, holds NaN or
+        infinity, is flat or at one of its two extremes (saturated) in half of its samples or more, or carries nothing
+        but what all channels have in common.
     """
-    if raw.info["sfreq"] < _MIN_SFREQ:
-        raise RecordingError(
-            f"{recording_name(raw)}: the rate is {raw.info['sfreq']:g} Hz, expected at least {_MIN_SFREQ:g} Hz. "
-            "Export the recording again at its full rate."
-        )
+    _referenced(raw)
     picked = pick_canonical(raw).load_data(verbose="error")
-    samples = picked.get_data()
-    _refuse(picked, ~np.isfinite(samples).all(axis=1), "holds NaN or infinite samples")
-    low, high = np.percentile(samples, [25, 75], axis=1, method="nearest")
-    _refuse(picked, low == high, "is flat in half of its samples or more")
     picked.set_channel_types(dict.fromkeys(picked.ch_names, "eeg"), verbose="error")
-    picked.set_eeg_reference("average", projection=False, verbose="error")
-    left = np.ptp(picked.get_data(), axis=1)  # a rounding error where all channels were alike
-    _refuse(picked, left < 1e-9 * np.ptp(samples, axis=1), "has nothing left after the average reference")
-    return picked
-
-
-def _refuse(raw, bad, fault):
-    if bad.any():
-        names = np.array(raw.ch_names)[bad]
-        raise RecordingError(
-            f"{recording_name(raw)}: channel{'s' if len(names) > 1 else ''} {', '.join(names)}: {fault}. "
-            "Interpolate first (raw.interpolate_bads) or leave the file out."
-        )
+    return picked.set_eeg_reference("average", projection=False, verbose="error")
 
 
 def line_frequency(raw):
@@ -73,58 +119,91 @@ def line_frequency(raw):
     """
     if raw.info["line_freq"]:
         return float(raw.info["line_freq"])
-    nyquist = raw.info["sfreq"] / 2
-    ratios = {}
+    channels = mne.pick_types(raw.info, eeg=True)
+    if not len(channels):
+        return None
+    with reading(raw):
+        return _hum(raw.get_data(picks=channels), raw.info["sfreq"])
+
+
+def _referenced(raw):
+    """The 19 channels against their average, (19, samples); raises as `average_reference` says."""
+    if not _MIN_SFREQ <= raw.info["sfreq"] <= _MAX_SFREQ:
+        raise RecordingError(
+            f"{recording_name(raw)}: the rate is {raw.info['sfreq']:g} Hz, expected at least {_MIN_SFREQ:g} Hz and at "
+            f"most {_MAX_SFREQ:g} Hz. Export the recording again at its full rate."
+        )
+    labels = list(canonical_labels(raw).values())
+    with reading(raw):
+        samples = raw.get_data(picks=labels)  # (19, samples)
+    low, high = samples.min(axis=1), samples.max(axis=1)  # NaN where there is one
+    _refuse(raw, ~(np.isfinite(low) & np.isfinite(high)), "holds NaN or infinite samples")
+    _refuse(raw, np.maximum(-low, high) > _MOST, f"holds samples beyond {_MOST:g} V")
+    quartiles = np.array([np.percentile(row, [25, 75], method="nearest") for row in samples])
+    _refuse(raw, quartiles[:, 0] == quartiles[:, 1], "is flat in half of its samples or more")
+    outermost = [((row == a) | (row == b)).mean() for row, a, b in zip(samples, low, high, strict=True)]
+    _refuse(raw, np.array(outermost) >= 0.5, "is saturated in half of its samples or more")
+    samples -= samples.mean(axis=0)
+    left = samples.max(axis=1) - samples.min(axis=1)  # a rounding error where all channels were alike
+    _refuse(raw, ~(left >= 1e-9 * (high - low)), "has nothing left after the average reference")
+    return samples
+
+
+def _refuse(raw, bad, fault):
+    if bad.any():
+        names = np.array(CANONICAL)[bad]
+        raise RecordingError(
+            f"{recording_name(raw)}: channel{'s' if len(names) > 1 else ''} {', '.join(names)}: {fault}. "
+            'Add to raw.info["bads"] and use helpers.eeg.interpolate_missing(raw), or leave the file out.'
+        )
+
+
+def _hum(samples, sfreq):
+    """50.0, 60.0 or None, as `line_frequency` says, of (channels, samples)."""
+    segment, ratios = min(round(2 * sfreq), samples.shape[1]), {}
+    frequencies, density = welch(samples, sfreq, window="hamming", nperseg=segment, noverlap=0)  # (channels, bins)
     for line in (50.0, 60.0):
-        if line + 4 < nyquist:
-            spectrum = raw.compute_psd("welch", fmin=line - 4, fmax=line + 4, n_fft=_two_seconds(raw), verbose="error")
-            power = np.median(spectrum.get_data(), axis=0)
-            at_line = np.abs(spectrum.freqs - line) <= 0.5
-            ratios[line] = power[at_line].max() / np.median(power[~at_line])
+        distance = np.abs(frequencies - line)
+        at_line, around = distance <= 0.5, (distance > 0.5) & (distance <= 4)
+        if line + 4 < sfreq / 2 and at_line.any() and around.any():
+            power = np.median(density, axis=0)
+            ratios[line] = power[at_line].max() / np.median(power[around])
     line = max(ratios, key=ratios.get, default=None)
     return line if line and ratios[line] >= 1.5 else None
 
 
-def preprocess(raw, l_freq=0.5, h_freq=120.0):
-    """A recording as the detector reads it.
+def _zero_phase(samples, sfreq, edges, line):
+    """MNE's FIR filters, in place."""
+    if line:
+        samples = mne.filter.notch_filter(samples, sfreq, line, copy=False, verbose="error")
+    return mne.filter.filter_data(samples, sfreq, *edges, copy=False, verbose="error")
 
-    Average reference, notch at the line frequency, band-pass (both FIR, zero phase), resampling to 256 Hz, then each
-    channel minus its median over a robust standard deviation, clipped at ±20.
 
-    Parameters
-    ----------
-    raw : mne.io.BaseRaw
-        Any recording with the 19 channels, at least 10 s long; it is left as it is.
-    l_freq, h_freq : float
-        Edges of the pass band, Hz. `h_freq` is dropped where it reaches half the recording's rate.
+def _causal(samples, sfreq, edges, line):
+    """Recursive filters, in place, from the state that a constant first sample would have left."""
+    low, high = edges
+    sections = butter(_ORDER, edges if high else low, "bandpass" if high else "highpass", fs=sfreq, output="sos")
+    if line:
+        sections = np.concatenate([tf2sos(*iirnotch(line, _QUALITY, fs=sfreq)), sections])
+    for row in samples:
+        row[:] = sosfilt(sections, row, zi=sosfilt_zi(sections) * row[0])[0]
+    return samples
 
-    Returns
-    -------
-    ndarray, (19, samples), float32
-        Dimensionless, at 256 Hz, channels in the order of `CANONICAL`.
 
-    Raises
-    ------
-    RecordingError
-        If channels are missing or unusable, or the recording is too short to filter.
-    """
-    duration = raw.n_times / raw.info["sfreq"]
-    if duration < 10:
-        raise RecordingError(
-            f"{recording_name(raw)}: the recording lasts {duration:.1f} s; filtering from {l_freq} Hz needs "
-            "at least 10 s. Use a longer one."
-        )
-    raw = average_reference(raw)
-    line = line_frequency(raw)
-    if line and line + 4 < raw.info["sfreq"] / 2:
-        raw.notch_filter(line, verbose="error")
-    raw.filter(l_freq, h_freq if h_freq < raw.info["sfreq"] / 2 else None, verbose="error")
-    raw.resample(SFREQ, method="polyphase", verbose="error")
-    samples = raw.get_data()
-    low, middle, high = np.percentile(samples, [25, 50, 75], axis=1)
+def _resampler(up, down):
+    """`resample_poly` of one channel, with its own low-pass designed once for all."""
+    if up == down:
+        return lambda row: row
+    lowpass = firwin(20 * max(up, down) + 1, 1 / max(up, down), window=("kaiser", 5.0))
+    return partial(resample_poly, up=up, down=down, window=lowpass, padtype="reflect")
+
+
+def _scaled(raw, name, row):
+    low, middle, high = np.percentile(row, [25, 50, 75])
     scale = (high - low) / 1.349  # the standard deviation, were it normal
-    return np.clip((samples - middle[:, None]) / scale[:, None], -_CLIP, _CLIP).astype(np.float32)
-
-
-def _two_seconds(raw):
-    return min(round(2 * raw.info["sfreq"]), raw.n_times)
+    if not (np.isfinite(scale) and scale > 0):
+        raise RecordingError(
+            f"{recording_name(raw)}: channel {name} has no scale after filtering (quartiles {low:g} and {high:g} V). "
+            "Leave the file out, or interpolate the channel."
+        )
+    return np.clip((row - middle) / scale, -_CLIP, _CLIP)

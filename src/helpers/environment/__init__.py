@@ -19,9 +19,11 @@ _MODULES = {
     "labs": ("Lab", "LabError", "expect_error"),
     "memory": ("keep_freed_memory",),
     "packages": ("Package", "Torch"),
+    "processes": ("ProcessDied", "in_processes"),
     "probe": ("Gpu", "Host", "Machine", "cache_folder"),
     "report": ("Report", "Verdict", "preflight"),
     "screen": ("render",),
+    "writing": ("replacing",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -62,7 +62,7 @@ def events_from_scores(times, scores, on, off=None, min_duration=0.0, merge_gap=
     if len(times) == 0:
         return []
     step = times[1] - times[0] if len(times) > 1 else 1.0
-    runs = [(first, last) for first, last in _runs(scores >= off) if np.nanmax(scores[first : last + 1]) >= on]
+    runs = [(first, last) for first, last in stretches(scores >= off) if np.nanmax(scores[first : last + 1]) >= on]
     merged = []
     for first, last in runs:
         if merged and (first - merged[-1][1] - 1 - _ROUNDING) * step <= merge_gap:
@@ -80,7 +80,7 @@ def events_from_scores(times, scores, on, off=None, min_duration=0.0, merge_gap=
     return events
 
 
-def _runs(mask):
-    """First and last index of each run of True."""
+def stretches(mask):
+    """First and last index of each run of True, a list of pairs."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
     return list(zip(edges[::2], edges[1::2] - 1, strict=True))
