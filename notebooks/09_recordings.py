@@ -967,5 +967,5 @@ solution("09.3")
 #
 # ## What next
 #
-# Chapter 10 cuts windows, gives them labels and keeps patients apart (to come). Chapter 12 comes back to what marks and
+# Chapter 10 cuts windows, gives them labels and keeps patients apart. Chapter 12 comes back to what marks and
 # false alarms are worth. The [part page](../book/part_eeg.md) shows where you are.
