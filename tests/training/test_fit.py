@@ -314,6 +314,15 @@ def test_a_full_disk_leaves_the_checkpoint_before(store, tmp_path):
 
 
 def test_ctrl_c_ends_it_and_works_again_afterwards(store, tmp_path):
+    # A shell that starts the tests in the background has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _ctrl_c_twice(store, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ctrl_c_twice(store, tmp_path):
     def progress(done, total):
         if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
