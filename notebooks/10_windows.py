@@ -54,7 +54,7 @@ if importlib.util.find_spec("helpers") is None:
 # grow and spread. Each subject has a spectrum, habits and a kind of seizures of its own. Nobody was recorded, and a score
 # on it says nothing about patients. What it can show is how a score comes about.
 
-# %% nbmake={"mock": {"MINUTES": 6, "SUBJECTS": 8}}
+# %% nbmake={"mock": {"MINUTES": 5, "SUBJECTS": 6}}
 SEED = 10
 SUBJECTS, MINUTES = 12, 8  # a few hours of EEG in a few seconds
 
@@ -186,8 +186,8 @@ print("the last three (s):", starts[-3:] / SFREQ)
 
 # %% [markdown]
 # The recording lasts 1811 s, which is not a whole number of strides. The last window is shifted back, so that it ends with the
-# recording. The program behind the field notes drops what is left over, up to ten seconds at the end of each recording; a
-# seizure can end there.
+# recording. The [field notes](../book/field_notes.md) that this book began with come from a detector whose program drops what is
+# left over, up to ten seconds at the end of each recording. A seizure can end there.
 #
 # **Guess:** how many windows hold one given second? Is it the same number for all?
 
@@ -207,7 +207,7 @@ print("the last 20 seconds:", covered[-20 * 256 :: 256])
 # - At detection, each second gets six answers, each with other surroundings, and their mean is steadier.
 #
 # The price is six times the computation, *not* six times the disk: a window is a view of the one array. (And the
-# first and last seconds have one answer only. Chapter 12 stitches them.)
+# first and last seconds have one answer only. Chapter 12 puts all answers together.)
 
 # %% [markdown]
 # ## A label for each sample
@@ -298,9 +298,12 @@ def draw(length, stride):
                 linewidth=0,
             )
         axes.axvspan(120, 120 + length, color=COLORS["ink"], alpha=0.15)
-        counts = ", ".join(f"{(kind == k).sum()} {k}" for k in SHADES)
+        none, partial, full = ((kind == k).sum() for k in SHADES)
         axes.set(xlabel="time (s); the seizure is shaded", yticks=[])
-        axes.set(title=f"Windows: {counts}", xlim=(0, 300))
+        axes.set_title(
+            f"{none} none (gray), {partial} partial (hatched), {full} full (plain)"
+        )
+        axes.set_xlim(0, 300)
     return figure
 
 
@@ -316,7 +319,7 @@ explore(
     draw,
     alt=describe,
     length=("seizure lasts (s)", [10, 40, 62, 90]),
-    stride=("stride (s)", [5, 10, 20, 30, 60]),
+    stride=("stride (s)", [5, 10, 20, 60]),
 )
 
 # %% [markdown]
@@ -335,7 +338,7 @@ from helpers.eeg import build_manifest
 
 manifest = build_manifest(store)
 print(manifest)
-print("one entry:", manifest[500], manifest.kind[500])
+print("one entry:", manifest[200], manifest.kind[200])
 
 # %% [markdown]
 # <a id="lab-balanced"></a>
@@ -788,7 +791,7 @@ def median_ms(function, places):
     return float(np.median(took))
 
 
-npz_ms = median_ms(from_npz, rng.choice(starts, 4))
+npz_ms = median_ms(from_npz, rng.choice(starts, 3))
 map_ms = median_ms(lambda at: store.window(real.id, at), rng.choice(starts, 99))
 print(f"a window from the NPZ file {npz_ms:.0f} ms, from the map {map_ms:.2f}")
 record(npz_ms=npz_ms, map_ms=map_ms, time_ratio=npz_ms / map_ms)
