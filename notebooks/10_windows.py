@@ -307,6 +307,7 @@ def draw(length, stride):
     return figure
 
 
+# %% tags=["hide-input"]
 def describe(length, stride):
     kind = kinds(length, stride)[1]
     return (
