@@ -65,7 +65,7 @@ print(device)
 # %% [markdown]
 # Sizes depend on the device: what a GPU does in seconds takes a CPU minutes.
 
-# %% nbmake={"mock": {"SUBJECTS": 5, "MINUTES": 4, "OVERFIT": 2, "STEPS": 3}}
+# %% nbmake={"mock": {"MINUTES": 4, "OVERFIT": 2, "STEPS": 3, "SUBJECTS": 5}}
 SEED, gpu = 11, device == "cuda"
 SUBJECTS, MINUTES = (24, 10) if gpu else (10, 6)
 OVERFIT = 100 if gpu else 40  # steps on four windows
@@ -234,7 +234,7 @@ for gamma, weight in [(0.0, 1.0), (0.0, 2.4), (2.0, 1.0), (2.0, 2.4)]:
 record(focal_answer=answers(2.0, 1.0)[2], both_answer=answers(2.0, 2.4)[2])
 
 # %% [markdown]
-# The truth is a share of 0.15, and with both at once the best answer is <span data-result="both_answer:.2f"></span>.
+# The truth is a share of 0.15, and with both at once the best answer is <span data-result="both_answer:.2f">0.42</span>.
 #
 # ## Which share?
 #
@@ -256,9 +256,9 @@ for unit, share in {
     record(**{f"share_{unit}": share, f"weight_{unit}": pos_weight})
 
 # %% [markdown]
-# The loss is a mean over samples, so samples are what has to be counted: <span data-result="share_samples:.2f"></span> of them
-# are ictal, and <span data-result="share_windows:.2f"></span> of the windows have some. The weight from windows,
-# <span data-result="weight_windows:.2f"></span>, is not the <span data-result="weight_samples:.2f"></span> that was meant. Nothing
+# The loss is a mean over samples, so samples are what has to be counted: <span data-result="share_samples:.2f">0.11</span> of them
+# are ictal, and <span data-result="share_windows:.2f">0.29</span> of the windows have some. The weight from windows,
+# <span data-result="weight_windows:.2f">1.58</span>, is not the <span data-result="weight_samples:.2f">2.85</span> that was meant. Nothing
 # breaks. All probabilities come out a little lower, and nobody knows why. (`pos_weight` keeps the second value from here on.)
 
 # %% [markdown]
@@ -338,8 +338,8 @@ with style():
 plt.show()
 
 # %% [markdown]
-# It falls, from <span data-result="first:.2f"></span> to <span data-result="nonsense:.3f"></span>; with the right labels to
-# <span data-result="learned:.3f"></span>. So this check finds a wrong sign, a forgotten `zero_grad`, a detached tensor, a learning
+# It falls, from <span data-result="first:.2f">0.30</span> to <span data-result="nonsense:.3f">0.036</span>; with the right labels to
+# <span data-result="learned:.3f">0.001</span>. So this check finds a wrong sign, a forgotten `zero_grad`, a detached tensor, a learning
 # rate of zero. It never finds *wrong labels*: by heart, anything can be learned. For those, look at windows with their labels, as chapter 10
 # does, and at subjects that the network has not seen.
 #
@@ -468,8 +468,8 @@ record(step_after=free[200], step_clipped=clipped[200])
 
 # %% [markdown]
 # First Adam runs off in the direction of the one bad batch, for twenty steps: its mean remembers. Then it crawls: the mean of
-# squares remembers a thousand. A hundred steps later, a step has <span data-result="step_after:.2f"></span> of its size, with the clip
-# <span data-result="step_clipped:.2f"></span>. The clip does not tame every gradient; it keeps one batch out of Adam's memory.
+# squares remembers a thousand. A hundred steps later, a step has <span data-result="step_after:.2f">0.14</span> of its size, with the clip
+# <span data-result="step_clipped:.2f">0.92</span>. The clip does not tame every gradient; it keeps one batch out of Adam's memory.
 #
 # ## What must not shrink
 #
@@ -530,8 +530,8 @@ for kind in (torch.float16, torch.bfloat16):
 print(f"the median has size {gradient.abs().median():.0e}")
 
 # %% [markdown]
-# In float16 that is <span data-result="lost_float16:.0f"></span> % of them here (with the focal loss and large batches it gets worse as training goes on), in bfloat16
-# <span data-result="lost_bfloat16:.0f"></span> %. So float16 needs a `GradScaler`, which multiplies the loss by some power of two and watches
+# In float16 that is <span data-result="lost_float16:.0f">0</span> % of them here (with the focal loss and large batches it gets worse as training goes on), in bfloat16
+# <span data-result="lost_bfloat16:.0f">0</span> %. So float16 needs a `GradScaler`, which multiplies the loss by some power of two and watches
 # for overflows; and its state is one more thing to save. (The program behind the notes makes a new one in each epoch.) With bfloat16
 # there is nothing to scale. The trainer knows bfloat16 and float32.
 #
@@ -567,7 +567,7 @@ with expect_error(TrainingError, match="unknown key"):
 # file says. Now the *smoke run*, which answers the question "does everything work?" (On a CPU, with fewer windows.) In a terminal it is
 # `workbook train smoke --store STORE`.
 
-# %% nbmake={"mock": {"changes": {"windows_per_epoch": 8, "epochs": 2, "batch_size": 4}}}
+# %% nbmake={"mock": {"changes": {"batch_size": 4, "epochs": 2, "windows_per_epoch": 8}}}
 changes = {} if gpu else {"windows_per_epoch": 96, "epochs": 4}
 changes["seed"] = SEED
 
@@ -615,7 +615,7 @@ record(smoke_ms=1000 * pace, smoke_windows=config.batch_size / pace)
 record(smoke_steps=len(smoke.steps), smoke_auroc=smoke.best["auroc"])
 
 # %% [markdown]
-# <span data-result="smoke_steps"></span> steps at <span data-result="smoke_ms:.0f"></span> ms each. The curves are in
+# <span data-result="smoke_steps">48</span> steps at <span data-result="smoke_ms:.0f">388</span> ms each. The curves are in
 # `tensorboard --logdir smoke/tensorboard`, while it runs as well.
 #
 # ## When to stop
@@ -634,7 +634,7 @@ print(f"so {count + 1} values from 0 to 1")
 record(validation_seizures=count)
 
 # %% [markdown]
-# With <span data-result="validation_seizures"></span> seizures, epochs will often tie. Counting only *strictly better* ones then stops a training
+# With <span data-result="validation_seizures">2</span> seizures, epochs will often tie. Counting only *strictly better* ones then stops a training
 # that still learns; counting ties as better never stops. So the trainer compares pairs: first the sensitivity, then, between equals,
 # the lower loss.
 
@@ -1029,8 +1029,8 @@ print(
 record(read_ms=read_ms, compute_ms=compute_ms, batch=BATCH)
 
 # %% [markdown]
-# Reading took <span data-result="read_ms:.1f"></span> ms for <span data-result="batch"></span> windows, forward and backward
-# <span data-result="compute_ms:.0f"></span> ms. Where reading is the smaller half, even a perfect loader saves no more than that half; workers then hide
+# Reading took <span data-result="read_ms:.1f">1.8</span> ms for <span data-result="batch">8</span> windows, forward and backward
+# <span data-result="compute_ms:.0f">408</span> ms. Where reading is the smaller half, even a perfect loader saves no more than that half; workers then hide
 # it behind the computation, which is what `workers: 8` of the larger configurations does. With a fast GPU and a small network like
 # this one the two come close. If reading is larger, ask first *what* is read: chapter 10 shows a format in which a window costs a hundredth.
 
