@@ -417,7 +417,7 @@ for kind in ("none", "partial"):
     record(**{f"{kind}_ms": np.median(took)})
 
 # %% [markdown]
-# <span data-result="none_ms:.1f">2.1</span> ms and <span data-result="partial_ms:.1f">2.4</span> ms: bytes are bytes.
+# <span data-result="none_ms:.1f">2.4</span> ms and <span data-result="partial_ms:.1f">2.6</span> ms: bytes are bytes.
 
 # %% [markdown]
 # ## When there is no partial window
@@ -799,9 +799,9 @@ record(npz_ms=npz_ms, map_ms=map_ms, time_ratio=npz_ms / map_ms)
 record(batch_seconds=128 * npz_ms / 8 / 1000)
 
 # %% [markdown]
-# <span data-result="npz_ms:.0f">159</span> ms against <span data-result="map_ms:.2f">0.08</span> ms:
-# <span data-result="time_ratio:.0f">1895</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
-# windows and 8 workers, as they had: <span data-result="batch_seconds:.1f">2.6</span> s for recordings like this one. By their own
+# <span data-result="npz_ms:.0f">139</span> ms against <span data-result="map_ms:.2f">0.07</span> ms:
+# <span data-result="time_ratio:.0f">2046</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
+# windows and 8 workers, as they had: <span data-result="batch_seconds:.1f">2.2</span> s for recordings like this one. By their own
 # figures (310 GB in 3734 files) theirs were larger, so unpacking alone explains about what they saw, with a GPU that
 # waits. A later version of [their program](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2) has memory maps.
 #
@@ -901,10 +901,10 @@ record(
 )
 
 # %% [markdown]
-# On the machine that stored this page: <span data-result="store_rate:,.0f">841</span> windows a second from the store, through one
-# core and over the bus, and <span data-result="gather_rate:,.0f">404</span> gathered on the device,
-# <span data-result="gather_gain:.0f">0</span> times as many. On two CPU cores it is <span data-result="cpu/store_rate:,.0f">841</span>
-# against <span data-result="cpu/gather_rate:,.0f">404</span>. There is no bus to save there, and the store copies whole rows, while a
+# On the machine that stored this page: <span data-result="store_rate:,.0f">8,727</span> windows a second from the store, through one
+# core and over the bus, and <span data-result="gather_rate:,.0f">2,651</span> gathered on the device,
+# <span data-result="gather_gain:.0f">0</span> times as many. On two CPU cores it is <span data-result="cpu/store_rate:,.0f">8,727</span>
+# against <span data-result="cpu/gather_rate:,.0f">2,651</span>. There is no bus to save there, and the store copies whole rows, while a
 # general gather looks up each of its samples.
 #
 # Do you need it? The detector itself decides. As long as a training step takes longer than its batch, the store with a worker or two keeps up and holds archives
