@@ -78,8 +78,8 @@ def preprocess(raw, l_freq=0.5, h_freq=120.0, *, line="detect", causal=False):
     ratio = Fraction(SFREQ / sfreq).limit_denominator(10_000)  # off by less than a sample in a day
     resample = _resampler(ratio.numerator, ratio.denominator)
     result = np.empty((len(filtered), round(raw.n_times * ratio)), np.float32)
-    for name, row, scaled in zip(CANONICAL, filtered, result, strict=True):
-        scaled[:] = _scaled(raw, name, resample(row)[: len(scaled)])
+    for row, scaled in zip(filtered, result, strict=True):
+        scaled[:] = _scaled(resample(row)[: len(scaled)])
     return result
 
 
@@ -198,12 +198,7 @@ def _resampler(up, down):
     return partial(resample_poly, up=up, down=down, window=lowpass, padtype="reflect")
 
 
-def _scaled(raw, name, row):
+def _scaled(row):
     low, middle, high = np.percentile(row, [25, 50, 75])
     scale = (high - low) / 1.349  # the standard deviation, were it normal
-    if not (np.isfinite(scale) and scale > 0):
-        raise RecordingError(
-            f"{recording_name(raw)}: channel {name} has no scale after filtering (quartiles {low:g} and {high:g} V). "
-            "Leave the file out, or interpolate the channel."
-        )
     return np.clip((row - middle) / scale, -_CLIP, _CLIP)
