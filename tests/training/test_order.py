@@ -67,10 +67,10 @@ def test_no_subject_is_in_two_splits(store):
 
 
 def test_the_ictal_share_is_that_of_samples(store):
-    order = order_of(store)
+    order = WindowOrder(config(batch_size=1, windows_per_epoch=None), store)
     windows = [window for step in range(order.steps_per_epoch) for window in order.windows(step)]
-    drawn = np.mean([labels_of(store[id].seizures, start).mean() for id, start in windows])
-    assert order.ictal_share == pytest.approx(drawn, rel=0.1)  # the last windows fill no batch
+    drawn = np.mean([labels_of(store[id].seizures, start).mean(dtype=float) for id, start in windows])
+    assert order.ictal_share == pytest.approx(drawn, rel=1e-12)
     assert order.ictal_share < 0.5 * np.mean([labels_of(store[id].seizures, start).any() for id, start in windows])
 
 
