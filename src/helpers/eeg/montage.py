@@ -134,6 +134,11 @@ def _what_is_missing(raw, missing):
         f"{len(missing)} of the 19 channels are missing: {', '.join(missing)}. The file has "
         f"{', '.join(raw.ch_names[:40])}."
     )
+    if pairs:
+        return (
+            f"{found} It is bipolar in part ({pairs[0]} is a difference of two electrodes); a referential recording is "
+            "needed."
+        )
     if len(missing) <= MOST_MISSING:
         return f"{found} Take another file, or estimate them: helpers.eeg.interpolate_missing(raw)."
     return (
