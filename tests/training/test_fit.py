@@ -35,6 +35,7 @@ def store(tmp_path_factory):
 def whole(store, tmp_path_factory):
     """A training that nothing disturbs, what it reported, and what of the process it changed."""
     calls, reports = [], []
+    torch.manual_seed(1)  # of no consequence, as another one for `resumed`
     out = tmp_path_factory.mktemp("runs") / "whole"
     before = _process()
     with warnings.catch_warnings():
@@ -106,6 +107,7 @@ def test_detection_reads_both_files(whole):
 @pytest.fixture(scope="module")
 def resumed(store, tmp_path_factory):
     """A training that was stopped three times, between two checkpoints or before any, and went on."""
+    torch.manual_seed(2)
     out = tmp_path_factory.mktemp("runs") / "resumed"
     for step in [*sorted(random.Random(11).sample(range(1, 8), 2)), 11]:
         assert fit_until(step, config(checkpoint_every=7), store, out, resume=True) is None
@@ -341,6 +343,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(store, tmp_path):
         signal.signal(signal.SIGXFSZ, ignored)
     assert read_checkpoint(folder / "last.ckpt")["training"]["step"] == 2
     assert [path.name for path in folder.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_a_loader_that_begins_anew_is_noticed(store, tmp_path, monkeypatch):
+    assert fit_until(3, config(), store, tmp_path / "run") is None
+    monkeypatch.setattr("helpers.training.ResumableLoader.load_state_dict", lambda *_: None)
+    with pytest.raises(TrainingError, match="batch 0 came at step 2; loader and optimizer are out of step"):
+        fit(config(), store, tmp_path / "run", resume=True)
 
 
 def test_full_memory_names_the_batch(store, tmp_path, monkeypatch):
