@@ -54,7 +54,7 @@ if importlib.util.find_spec("helpers") is None:
 # grow and spread. Each subject has a spectrum, habits and a kind of seizures of its own. Nobody was recorded, and a score
 # on it says nothing about patients. What it can show is how a score comes about.
 
-# %% nbmake={"mock": {"MINUTES": 6, "SUBJECTS": 8}}
+# %% nbmake={"mock": {"MINUTES": 5, "SUBJECTS": 6}}
 SEED = 10
 SUBJECTS, MINUTES = 12, 8  # a few hours of EEG in a few seconds
 
@@ -186,8 +186,8 @@ print("the last three (s):", starts[-3:] / SFREQ)
 
 # %% [markdown]
 # The recording lasts 1811 s, which is not a whole number of strides. The last window is shifted back, so that it ends with the
-# recording. The program behind the field notes drops what is left over, up to ten seconds at the end of each recording; a
-# seizure can end there.
+# recording. The [field notes](../book/field_notes.md) that this book began with come from a detector whose program drops what is
+# left over, up to ten seconds at the end of each recording. A seizure can end there.
 #
 # **Guess:** how many windows hold one given second? Is it the same number for all?
 
@@ -207,7 +207,7 @@ print("the last 20 seconds:", covered[-20 * 256 :: 256])
 # - At detection, each second gets six answers, each with other surroundings, and their mean is steadier.
 #
 # The price is six times the computation, *not* six times the disk: a window is a view of the one array. (And the
-# first and last seconds have one answer only. Chapter 12 stitches them.)
+# first and last seconds have one answer only. Chapter 12 puts all answers together.)
 
 # %% [markdown]
 # ## A label for each sample
@@ -298,12 +298,16 @@ def draw(length, stride):
                 linewidth=0,
             )
         axes.axvspan(120, 120 + length, color=COLORS["ink"], alpha=0.15)
-        counts = ", ".join(f"{(kind == k).sum()} {k}" for k in SHADES)
+        none, partial, full = ((kind == k).sum() for k in SHADES)
         axes.set(xlabel="time (s); the seizure is shaded", yticks=[])
-        axes.set(title=f"Windows: {counts}", xlim=(0, 300))
+        axes.set_title(
+            f"{none} none (gray), {partial} partial (hatched), {full} full (plain)"
+        )
+        axes.set_xlim(0, 300)
     return figure
 
 
+# %% tags=["hide-input"]
 def describe(length, stride):
     kind = kinds(length, stride)[1]
     return (
@@ -316,7 +320,7 @@ explore(
     draw,
     alt=describe,
     length=("seizure lasts (s)", [10, 40, 62, 90]),
-    stride=("stride (s)", [5, 10, 20, 30, 60]),
+    stride=("stride (s)", [5, 10, 20, 60]),
 )
 
 # %% [markdown]
@@ -335,7 +339,7 @@ from helpers.eeg import build_manifest
 
 manifest = build_manifest(store)
 print(manifest)
-print("one entry:", manifest[500], manifest.kind[500])
+print("one entry:", manifest[200], manifest.kind[200])
 
 # %% [markdown]
 # <a id="lab-balanced"></a>
@@ -413,7 +417,7 @@ for kind in ("none", "partial"):
     record(**{f"{kind}_ms": np.median(took)})
 
 # %% [markdown]
-# <span data-result="none_ms:.1f">2.1</span> ms and <span data-result="partial_ms:.1f">2.4</span> ms: bytes are bytes.
+# <span data-result="none_ms:.1f">2.4</span> ms and <span data-result="partial_ms:.1f">2.6</span> ms: bytes are bytes.
 
 # %% [markdown]
 # ## When there is no partial window
@@ -788,16 +792,16 @@ def median_ms(function, places):
     return float(np.median(took))
 
 
-npz_ms = median_ms(from_npz, rng.choice(starts, 4))
+npz_ms = median_ms(from_npz, rng.choice(starts, 3))
 map_ms = median_ms(lambda at: store.window(real.id, at), rng.choice(starts, 99))
 print(f"a window from the NPZ file {npz_ms:.0f} ms, from the map {map_ms:.2f}")
 record(npz_ms=npz_ms, map_ms=map_ms, time_ratio=npz_ms / map_ms)
 record(batch_seconds=128 * npz_ms / 8 / 1000)
 
 # %% [markdown]
-# <span data-result="npz_ms:.0f">159</span> ms against <span data-result="map_ms:.2f">0.08</span> ms:
-# <span data-result="time_ratio:.0f">1895</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
-# windows and 8 workers, as they had: <span data-result="batch_seconds:.1f">2.6</span> s for recordings like this one. By their own
+# <span data-result="npz_ms:.0f">139</span> ms against <span data-result="map_ms:.2f">0.07</span> ms:
+# <span data-result="time_ratio:.0f">2046</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
+# windows and 8 workers, as they had: <span data-result="batch_seconds:.1f">2.2</span> s for recordings like this one. By their own
 # figures (310 GB in 3734 files) theirs were larger, so unpacking alone explains about what they saw, with a GPU that
 # waits. A later version of [their program](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2) has memory maps.
 #
@@ -897,10 +901,10 @@ record(
 )
 
 # %% [markdown]
-# On the machine that stored this page: <span data-result="store_rate:,.0f">841</span> windows a second from the store, through one
-# core and over the bus, and <span data-result="gather_rate:,.0f">404</span> gathered on the device,
-# <span data-result="gather_gain:.0f">0</span> times as many. On two CPU cores it is <span data-result="cpu/store_rate:,.0f">841</span>
-# against <span data-result="cpu/gather_rate:,.0f">404</span>. There is no bus to save there, and the store copies whole rows, while a
+# On the machine that stored this page: <span data-result="store_rate:,.0f">8,727</span> windows a second from the store, through one
+# core and over the bus, and <span data-result="gather_rate:,.0f">2,651</span> gathered on the device,
+# <span data-result="gather_gain:.0f">0</span> times as many. On two CPU cores it is <span data-result="cpu/store_rate:,.0f">8,727</span>
+# against <span data-result="cpu/gather_rate:,.0f">2,651</span>. There is no bus to save there, and the store copies whole rows, while a
 # general gather looks up each of its samples.
 #
 # Do you need it? The detector itself decides. As long as a training step takes longer than its batch, the store with a worker or two keeps up and holds archives

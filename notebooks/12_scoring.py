@@ -759,8 +759,8 @@ with style():
 plt.show()
 
 # %% [markdown]
-# The dotted line is what should be. Trained at three in ten, the probabilities are far too high: below the line by more than a
-# factor of ten. Adding one number to the logit puts them on it, and moves no rank (exercise 12.4). That number needs the prevalence
+# The dotted line is what should be. Trained at three in ten, the probabilities are far too high: all but the highest lie more than a
+# factor of ten below the line. Adding one number to the logit puts them on it, and moves no rank (exercise 12.4). That number needs the prevalence
 # where the detector will be used.
 #
 # One more trap. The reference detector's ECE has bins that are open below, so a probability of exactly 0 is in none of them. Here two

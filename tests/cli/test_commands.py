@@ -382,6 +382,19 @@ def test_fetch_shows_progress_and_where_the_file_is(monkeypatch, cache):
     assert "Fetching absence" in result.stderr
 
 
+def test_fetch_by_name_brings_that_and_nothing_else(monkeypatch, cache):
+    import helpers.eeg
+
+    asked = []
+    monkeypatch.setattr(helpers.eeg, "fetch", lambda name, progress: asked.append(name) or cache / name)
+    result = workbook("data", "fetch", "chb01_03", "chb12_27")
+    assert result.exit_code == 0, result.stderr
+    assert asked == ["chb01_03", "chb12_27"]
+    assert f"chb12_27: fetched, {cache / 'chb12_27'}\n  CHB-MIT Scalp EEG Database 1.0.0" in result.stdout
+    assert "labs" not in result.stdout
+    one_error(workbook("data", "fetch", "sleep"), "no data set is named 'sleep'", "chb01_03")
+
+
 def test_fetch_that_fails_is_one_error(monkeypatch, cache):
     import helpers.eeg
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from helpers.detection import WeightsError, best_device, detect_by_network, load_detector
-from helpers.eeg import SFREQ, RecordingError, preprocess
+from helpers.eeg import SFREQ, RecordingError, preprocess, window_starts, windows
 from helpers.models import SeizureDetector
+from helpers.scoring import mean_by_second, stitch
 
 
 class Bomb:
@@ -85,6 +86,20 @@ def test_one_window_is_the_model_on_the_preprocessed_recording(synthetic, model,
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     assert f"best[bold].pt, sha256 {digest[:12]}" in detection.method
     assert "UNTRAINED" not in detection.method
+
+
+def test_each_window_is_stitched_where_it_lies(synthetic, model, weights):
+    """Three windows, the last of which begins 5 s after the one before it; a burst tells them apart."""
+    raw = synthetic(75, sfreq=256.0, seed=8, burst=(3, 14))
+    samples = preprocess(raw)
+    with torch.inference_mode():
+        each = [torch.sigmoid(model(torch.from_numpy(view[None].copy()))).numpy()[0] for view in windows(samples)]
+    assert len(each) == 3
+    _, expected = mean_by_second(stitch(each, window_starts(samples.shape[1]), samples.shape[1]), SFREQ)
+    detection = detect_by_network(raw, weights, device="cpu")
+    np.testing.assert_allclose(detection.scores, expected, atol=1e-4)  # as above
+    backward = mean_by_second(stitch(each[::-1], window_starts(samples.shape[1]), samples.shape[1]), SFREQ)[1]
+    assert np.abs(backward - expected).max() > 1e-3  # the order makes a difference that is seen
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

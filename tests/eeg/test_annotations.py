@@ -72,7 +72,12 @@ def test_terms_of_tusz(file):
 
 def test_channels_of_tusz_are_united(file):
     rows = [("FP1-F7", 36.8868, 112, "cpsz"), ("F7-T3", 36.2, 110, "fnsz"), ("T3-T5", 200, 210.5, "gnsz")]
-    rows += [("FP1-F7", 112, 120.25, "tcsz"), ("C3-CZ", 0, 301, "bckg"), ("P3-O1", 250, 260, "nesz")]
+    rows += [
+        ("F7-T3", 40, 50, "seiz"),
+        ("FP1-F7", 112, 120.25, "tcsz"),
+        ("C3-CZ", 0, 301, "bckg"),
+        ("P3-O1", 250, 260, "nesz"),
+    ]
     text = TUSZ.format(duration="301.00") + "".join(f"{a},{b},{c},{d},1.0\n" for a, b, c, d in rows)
     assert read_annotations(file("a.csv", text)) == [(36.2, 120.25), (200, 210.5)]
 
@@ -106,8 +111,8 @@ def test_label_that_szcore_does_not_have(file):
 
 
 def test_events_of_bids_are_free_text(file):
-    rows = "onset\tduration\ttrial_type\n5\t2\tSeizure\n7\tn/a\teyes open\n20.5\t1.5\tsz\n"
-    assert read_annotations(file("a_events.tsv", rows)) == [(5, 7), (20.5, 22.0)]
+    rows = "onset\tduration\ttrial_type\n5\t2\tSeizure\n7\tn/a\teyes open\n20.5\t1.5\tsz\n30\t2\tsz_gen\n"
+    assert read_annotations(file("a_events.tsv", rows)) == [(5, 7), (20.5, 22.0), (30, 32)]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,7 @@ def test_events_of_bids_are_free_text(file):
         (SZCORE + "3\t-1\tsz\tn/a\tn/a\tn/a\t61\n", "line 2: from 3 to 2 s"),
         (SZCORE + "-3\t9\tsz\tn/a\tn/a\tn/a\t61\n", "line 2: from -3 to 6 s"),
         (SZCORE + "3\t0\tsz\tn/a\tn/a\tn/a\t61\n", "line 2: from 3 to 3 s"),
+        (SZCORE + "3\t2\tsz\tn/a\tn/a\tn/a\t" + "6" * 200_000 + "\n", "is no table"),
         (b"\xff\xfe\x00", "is no text"),
     ],
 )
@@ -229,7 +235,7 @@ def test_the_first_kind_beside_a_recording_counts(file, edf):
     """The marks inside, then each kind of file is added, and wins over all before it."""
     path = file("chb01_03_eeg.edf", edf["one"])
     assert seizures_of(path) == read_annotations(path) == [(7.5, 10.75)]
-    file("chb02-summary.txt", SUMMARY + paragraph("chb02_03_eeg.edf", [], False))
+    file("chb00-summary.txt", SUMMARY + paragraph("chb00_03_eeg.edf", [], False))
     file("chb01-summary.txt", SUMMARY + paragraph("chb01_03_eeg.edf", [(1, 2)], False))
     assert seizures_of(path) == [(1, 2)]
     for name, text, found in [

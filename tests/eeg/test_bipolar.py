@@ -156,3 +156,9 @@ def test_what_is_not_bipolar(synthetic):
 def test_preprocessing_refuses_and_says_what_there_is(bipolar):
     with pytest.raises(RecordingError, match=r"It is bipolar \(FP1-F7 is a difference.*interpolate_missing\(raw\)"):
         preprocess(bipolar()[0])
+
+
+def test_a_recording_that_is_bipolar_in_part(synthetic):
+    raw = mne.set_bipolar_reference(synthetic(11), ["Fp1", "F7"], ["F7", "T3"], verbose="error")
+    with pytest.raises(RecordingError, match=r"3 of the 19 .*: Fp1, F7, T3\..* It is bipolar in part \(Fp1-F7 is"):
+        preprocess(raw)

@@ -27,8 +27,9 @@ def hand_made(records=24, labels=LABELS, samples=SAMPLES, marks=None, units=b"uV
     """The bytes of an EDF+ written field by field: 24 records of 0.5 s; `marks` has the bytes of each one's marks."""
     random, rows = np.random.default_rng(seed), len(labels) + 1
     marks = marks or [b""] * records
-    stamped = [b"+%g\x14\x14\0" % (0.5 * number) + text for number, text in enumerate(marks)]
-    room = 2 * ((max(map(len, stamped)) + 2) // 2)
+    begin = fields.get("begin", 0)
+    stamped = [b"+%g\x14\x14\0" % (begin + 0.5 * number) + text for number, text in enumerate(marks)]
+    room = fields.get("room") or 2 * ((max(map(len, stamped)) + 2) // 2)
     sizes = [samples.get(label, samples[""]) for label in labels]
     head = {"version": (b"0", 8), "patient": ("X X X X", 80), "recording": ("Startdate X X X X", 80)}
     head |= {"date": ("14.03.21", 8), "time": ("09.01.17", 8), "size": (256 * (rows + 1), 8), "kind": ("EDF+C", 44)}
@@ -289,6 +290,22 @@ DAMAGED = [
 def test_a_mark_that_is_none_is_not_passed_over(written, mark):
     with pytest.raises(RecordingError, match="the marks are damaged: record 2 holds"):
         read_recording(written(hand_made(marks=[b"", mark] + [b"+9\x14b\x14\0"] * 22)))
+
+
+@pytest.mark.parametrize("begin", [0.25, 0.9])
+def test_a_recording_that_begins_within_a_second_has_no_gap(written, begin):
+    """The header's start has whole seconds; the marks, and the first record, count from there."""
+    mark = b"+%g\x152\x14seizure\x14\0" % (3 + begin)
+    raw = read_recording(written(hand_made(marks=[b"", mark, *[b""] * 22], kind="EDF+D", begin=begin)))
+    np.testing.assert_allclose(seizures(raw), [(3.0, 5.0)], atol=1e-9)
+
+
+def test_a_mark_that_nothing_ends(written):
+    """It fills its record; MNE would read on into the next one's samples."""
+    marks = [b"+3\x14eyes open\x14", *[b""] * 23]
+    assert list(read_recording(written(hand_made(marks=marks))).annotations.description) == ["eyes open"]
+    with pytest.raises(RecordingError, match="the marks are damaged: record 1 holds"):
+        read_recording(written(hand_made(marks=[b"+3\x14eyes open!!\x14", *[b""] * 23], room=20)))
 
 
 def test_marks_that_would_take_a_pattern_for_ever_take_no_time(written):

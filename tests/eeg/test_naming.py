@@ -10,6 +10,7 @@ PATHS = {
     "sub-01/ses-02/eeg/sub-01_ses-02_task-szMonitoring_run-00_eeg.edf": "sub-01",
     "bids/sub-07/eeg/night.edf": "sub-07",
     "sub-03_eeg.edf": "sub-03",
+    "sub-99/copies/sub-08/eeg/night.edf": "sub-08",
     "train/aaaaaaaq/s006_2014/01_tcp_ar/aaaaaaaq_s006_t001.edf": "aaaaaaaq",
     "00000258_s002_t000.edf": "00000258",
     "chbmit/1.0.0/chb01/chb01_03.edf": "chb01",

@@ -365,6 +365,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_done(recordings, prepared, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list((tmp_path / "s").rglob("*.part"))
+    assert len(arrays(tmp_path / "s")) == 1
     assert [one.id for one in open_store(tmp_path / "s").recordings] == [BDF]
     assert prepare(recordings, tmp_path / "s", workers=1).kept == (BDF,)
     assert open_store(tmp_path / "s").fingerprint == prepared.fingerprint

@@ -209,6 +209,7 @@ def test_line_frequency_that_is_given_wins(synthetic):
     left = {line: preprocess(raw, line=line) for line in ("detect", 50, 60, None)}
     np.testing.assert_array_equal(left["detect"], left[50])
     assert hum_left(left[50], 50) < 1 < 10 < hum_left(left[60], 50)
+    assert hum_left(preprocess(raw, line=50, causal=True), 50) < 1
     assert hum_left(left[60], 60) < 1 < 2 < hum_left(left[50], 60)
     assert hum_left(left[None], 50) > 10
     assert hum_left(left[None], 60) > 2

@@ -38,18 +38,27 @@ def test_a_process_computes_in_one_thread_and_prints_to_standard_error(monkeypat
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     assert dict(in_processes(os.getenv, [(name,) for name in names], 2)) == {(name,): "1" for name in names}
     assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert list(in_processes(print, [("said",), ("so",)], 2)) != []
+    assert sorted(in_processes(print, [("said",), ("so",)], 2)) == [(("said",), None), (("so",), None)]
     out, err = capfd.readouterr()
     assert out == ""
     assert {"said", "so"} <= set(err.split())
 
 
-def test_a_caller_that_stops_listening_leaves_no_process(tmp_path):
+def test_a_caller_that_stops_listening_leaves_no_process():
     work = in_processes(os.getpid, [()] * 5, 2)
     _, pid = next(work)
     work.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_caller_that_stops_listening_waits_for_nobody():
+    """Not even for a process that would not notice, because a single operation keeps its interpreter for minutes."""
+    work = in_processes(pow, [(7, 10**8), (2, 3), (2, 5), (2, 7)], 2)
+    assert [next(work), next(work)] == [((2, 3), 8), ((2, 5), 32)]
+    began = time.monotonic()
+    work.close()
+    assert time.monotonic() - began < 4
 
 
 def test_a_script_needs_no_guard(tmp_path):

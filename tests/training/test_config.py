@@ -63,6 +63,8 @@ def test_a_configuration_is_the_same_after_a_checkpoint():
         ("detector: {mixing: add}", "detector.mixing is 'add'; input should be 'concat', 'sum' or 'shared'"),
         ("loss: {pos_weight: 0}", "pos_weight"),
         ("optimizer: {lr: .nan}", "optimizer.lr is nan"),
+        ("optimizer: {warmup: 1}", "optimizer.warmup is 1; input should be less than 1"),
+        ("optimizer: {lr: .inf}", "optimizer.lr is inf"),
         ("optimizer: {lr: fast}", "optimizer.lr is 'fast'"),
         ("epochs: 0\nbatch_size: -1", "epochs is 0; input should be greater than 0; batch_size is -1"),
         ("epochs: 3\nseed: 1\nepochs: 4", "line 3: no YAML (epochs stands twice)"),

@@ -35,6 +35,7 @@ def store(tmp_path_factory):
 def whole(store, tmp_path_factory):
     """A training that nothing disturbs, what it reported, and what of the process it changed."""
     calls, reports = [], []
+    torch.manual_seed(1)  # of no consequence, as another one for `resumed`
     out = tmp_path_factory.mktemp("runs") / "whole"
     before = _process()
     with warnings.catch_warnings():
@@ -106,6 +107,7 @@ def test_detection_reads_both_files(whole):
 @pytest.fixture(scope="module")
 def resumed(store, tmp_path_factory):
     """A training that was stopped three times, between two checkpoints or before any, and went on."""
+    torch.manual_seed(2)
     out = tmp_path_factory.mktemp("runs") / "resumed"
     for step in [*sorted(random.Random(11).sample(range(1, 8), 2)), 11]:
         assert fit_until(step, config(checkpoint_every=7), store, out, resume=True) is None
@@ -239,6 +241,36 @@ def test_a_lost_detector_is_missed(begun, store):
         fit(config(), store, begun, resume=True)
 
 
+def changed(folder, **training):
+    """Change what a checkpoint says of its training."""
+    content = read_checkpoint(folder / "last.ckpt")
+    content["training"] |= training
+    torch.save(content, folder / "last.ckpt")
+    return content
+
+
+def test_the_stand_in_does_not_go_on_as_mamba(begun, store):
+    content = changed(begun)
+    torch.save(content | {"config": content["config"] | {"backend": "conv1d"}}, begun / "last.ckpt")
+    with pytest.raises(TrainingError, match="its layers are conv1d, these would be auto, another network"):
+        fit(config(), store, begun, resume=True)
+
+
+def test_another_backend_goes_on_and_is_named(store, tmp_path):
+    assert fit_until(3, config(), store, tmp_path / "run") is None
+    changed(tmp_path / "run", backend="mamba_ssm")
+    with pytest.warns(UserWarning, match="so far mamba_ssm computed the layers, from here on torch does"):
+        assert fit_until(4, config(), store, tmp_path / "run", resume=True) is None
+    with pytest.raises(TrainingError, match=r"detector\.backend: .* expected cuda"):
+        fit(config(detector={**config().detector.model_dump(), "backend": "mamba_ssm"}), store, tmp_path / "other")
+
+
+def test_a_folder_that_cannot_be_made_is_named(store, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"file/run: cannot be made \(Not a directory\)"):
+        fit(config(), store, tmp_path / "file" / "run")
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.97])
 def test_a_damaged_checkpoint_is_named(begun, store, kept):
     path = begun / "last.ckpt"
@@ -313,6 +345,22 @@ def test_a_full_disk_leaves_the_checkpoint_before(store, tmp_path):
     assert [path.name for path in folder.iterdir() if path.name.endswith(".part")] == []
 
 
+def test_a_loader_that_begins_anew_is_noticed(store, tmp_path, monkeypatch):
+    assert fit_until(3, config(), store, tmp_path / "run") is None
+    monkeypatch.setattr("helpers.training.ResumableLoader.load_state_dict", lambda *_: None)
+    with pytest.raises(TrainingError, match="batch 0 came at step 2; loader and optimizer are out of step"):
+        fit(config(), store, tmp_path / "run", resume=True)
+
+
+def test_full_memory_names_the_batch(store, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines")
+
+    monkeypatch.setattr("helpers.training.module.detection_loss", full)
+    with pytest.raises(TrainingError, match=r"no memory left with 2 windows on 1 device.* 2\.00 GiB\.$"):
+        fit(config(), store, tmp_path / "run")
+
+
 def test_ctrl_c_ends_it_and_works_again_afterwards(store, tmp_path):
     # A shell that starts the tests in the background has Ctrl-C ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -327,11 +375,15 @@ def _ctrl_c_twice(store, tmp_path):
         if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            fit(config(), store, tmp_path / "run", resume=True, progress=progress)
-        assert read_checkpoint(tmp_path / "run" / "last.ckpt")["training"]["step"] == 2
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts behind with another
+    try:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                fit(config(), store, tmp_path / "run", resume=True, progress=progress)
+            assert read_checkpoint(tmp_path / "run" / "last.ckpt")["training"]["step"] == 2
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_when_the_system_ends_it_the_last_step_is_saved(whole, store, tmp_path):
@@ -340,8 +392,9 @@ def test_when_the_system_ends_it_the_last_step_is_saved(whole, store, tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as found:
         fit(config(), store, tmp_path / "run", progress=progress)
+    assert found.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
     assert read_checkpoint(tmp_path / "run" / "last.ckpt")["training"]["step"] == 3
     assert fit_until(5, config(), store, tmp_path / "run", resume=True) is None

@@ -1,4 +1,4 @@
-"""EEG recordings: reading, naming channels, preprocessing, cutting windows, and the recordings that the chapters use.
+"""EEG recordings: reading, naming channels, preprocessing, stores of prepared ones, windows, splits, and what to fetch.
 
 What a recording looks like afterwards is said in each docstring. No models here, and no scores.
 """

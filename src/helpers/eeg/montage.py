@@ -114,10 +114,7 @@ def canonical_labels(raw, missing_ok=False):
     missing = [name for name, labels in found.items() if not labels]
     twice = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in found.items() if len(labels) > 1)
     if missing and not missing_ok:
-        raise RecordingError(
-            f"{recording_name(raw)}: {len(missing)} of the 19 channels are missing: {', '.join(missing)}. "
-            f"The file has {', '.join(raw.ch_names[:40])}. {_advice(raw, missing)}"
-        )
+        raise RecordingError(f"{recording_name(raw)}: {_what_is_missing(raw, missing)}")
     if twice:
         raise RecordingError(
             f"{recording_name(raw)}: channels appear twice ({twice}). Keep one of each: raw.drop_channels([…])."
@@ -125,16 +122,28 @@ def canonical_labels(raw, missing_ok=False):
     return {name: labels[0] for name, labels in found.items() if labels}
 
 
-def _advice(raw, missing):
+def _what_is_missing(raw, missing):
     pairs = [label for label in raw.ch_names if pair_of(label)]
+    if pairs and len(missing) == len(CANONICAL):
+        return (
+            f"all 19 channels are missing. It is bipolar ({pairs[0]} is a difference of two electrodes); a referential "
+            f"recording is needed. helpers.eeg.interpolate_missing(raw) takes from its {len(pairs)} pairs what can be "
+            "had, and estimates the rest."
+        )
+    found = (
+        f"{len(missing)} of the 19 channels are missing: {', '.join(missing)}. The file has "
+        f"{', '.join(raw.ch_names[:40])}."
+    )
     if pairs:
         return (
-            f"It is bipolar ({pairs[0]} is a difference of two electrodes); a referential recording is needed. "
-            "helpers.eeg.interpolate_missing(raw) takes from the pairs what can be had, and estimates the rest."
+            f"{found} It is bipolar in part ({pairs[0]} is a difference of two electrodes); a referential recording is "
+            "needed."
         )
     if len(missing) <= MOST_MISSING:
-        return "Take another file, or estimate them: helpers.eeg.interpolate_missing(raw)."
-    return "Needed is a referential recording of the 10-20 system; rename channels with raw.rename_channels({…})."
+        return f"{found} Take another file, or estimate them: helpers.eeg.interpolate_missing(raw)."
+    return (
+        f"{found} Needed is a referential recording of the 10-20 system; rename channels: raw.rename_channels({{…}})."
+    )
 
 
 def _bare(label):

@@ -105,7 +105,7 @@ def in_processes(function: Callable, tasks: Sequence[tuple], workers: int) -> It
                         start()
         finally:
             for process in list(busy):
-                process.kill()
+                process.kill()  # it would end by itself, but not within a single long operation
                 stop(process)
 
 
@@ -121,7 +121,8 @@ def _serve(module, name):
     """The other side: tasks come in by standard input, outcomes go out by what was standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the caller decides
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer,
+    sys.stdout = sys.stderr  # and must not wait in a buffer that `_listen` throws away
     tasks = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     function = getattr(import_module(module), name)

@@ -89,7 +89,7 @@ class TrainingConfig(_Section):
     windows_per_epoch : int, optional
         Cut each epoch's set to so many of its windows.
     batch_size : int
-        Windows in one step, over all devices together, so that their number does not change the result.
+        Windows in one step, over all devices together: the same batches on any number of them.
     patience : int
         Stop after so many epochs without a better validation.
     seed : int

@@ -5,6 +5,7 @@ When to save and when to stop is in `helpers.training.checkpoints`.
 """
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class DetectionTraining(LightningModule):
             raise TrainingError(f"detector: {fault}") from fault
         self.steps = torch.full((order.total_steps, 2), torch.nan)
         self.validations = []
-        self.backend = None
+        self.backend = self._backend_before = None
         self._checked = 0
 
     def on_fit_start(self):
@@ -76,7 +77,7 @@ class DetectionTraining(LightningModule):
         if batch["step"] != step:
             raise TrainingError(f"batch {batch['step']} came at step {step}; loader and optimizer are out of step")
         if self.backend is None:
-            self.backend = self.model.backend_for(batch["eeg"])
+            self.backend = self._backend_for(batch["eeg"])
         entropy = np.random.SeedSequence([self.training_config.seed, step, self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1)[0]))
 
@@ -172,6 +173,20 @@ class DetectionTraining(LightningModule):
         self.steps[: len(before)] = before
         self.validations = list(checkpoint["training"]["validations"])
         self._checked = len(before)
+        self._backend_before = checkpoint["training"]["backend"]
+
+    def _backend_for(self, eeg):
+        try:
+            found = self.model.backend_for(eeg)
+        except RuntimeError as fault:
+            raise TrainingError(f"detector.backend: {fault}") from fault
+        if self._backend_before not in (None, found):
+            warnings.warn(
+                f"so far {self._backend_before} computed the layers, from here on {found} does: the same function, "
+                "other rounding",
+                stacklevel=2,
+            )
+        return found
 
     def _loss(self, logits, labels):
         return detection_loss(logits, labels, self.training_config.loss.gamma, self.pos_weight)

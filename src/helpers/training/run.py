@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from helpers.environment import keep_freed_memory
 from helpers.training.checkpoints import BEST, LAST, Checkpoints, SyncedCheckpointIO, read_checkpoint, versions
@@ -29,7 +29,7 @@ from helpers.training.validation import merit
 
 __all__ = ["Training", "fit"]
 
-_MAY_DIFFER = {"devices", "workers", "checkpoint_every"}  # between a run and its resumption: they change no number
+_MAY_DIFFER = {"devices", "workers", "checkpoint_every"}  # between a run and its resumption: how, not what
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,13 @@ def fit(config, store, out, resume=False, progress=None, report=None, other_data
     ------
     TrainingError
         If the folder holds a run and `resume` is False, the checkpoint cannot be read or belongs to another
-        configuration or store, a file cannot be written, or the loss is NaN.
+        configuration or store, a file cannot be written, the loss is NaN, or a device is missing or its memory full.
     StoreError
         If the store has no window to train on or too few subjects.
     KeyboardInterrupt
         If it is interrupted; the last checkpoint stays.
+    SystemExit
+        143, after SIGTERM, by which a system ends a job: the step is finished and saved first.
 
     Notes
     -----
@@ -122,7 +124,7 @@ def fit(config, store, out, resume=False, progress=None, report=None, other_data
     }
     module = DetectionTraining(config, order, facts["pos_weight"])
     keeper = Checkpoints(out, config, facts, progress, report)
-    before = _checkpoint(out, resume, facts, other_data)
+    before = _checkpoint(out, resume, facts, module.model.config, other_data)
     if before:
         module.on_load_checkpoint(before)
         keeper.load_state_dict(before["callbacks"][keeper.state_key])
@@ -139,7 +141,7 @@ def fit(config, store, out, resume=False, progress=None, report=None, other_data
     )
 
 
-def _checkpoint(out, resume, facts, other_data):
+def _checkpoint(out, resume, facts, detector, other_data):
     """The checkpoint to go on from, or None where the training begins."""
     path = out / LAST
     if not path.exists():
@@ -156,6 +158,12 @@ def _checkpoint(out, resume, facts, other_data):
         raise TrainingError(
             f"{path}: made with another configuration: {'; '.join(other[:5])}. Go on with the one it was made with, or "
             "choose another folder with --output."
+        )
+    was, would_be = found["config"]["backend"], detector["backend"]
+    if (was == "conv1d") != (would_be == "conv1d"):
+        raise TrainingError(
+            f"{path}: its layers are {was}, these would be {would_be}, another network. Set "
+            "SEIZURE_MAMBA_FORCE_FALLBACK as it was."
         )
     if said["data"] != facts["data"] and not other_data:
         raise TrainingError(
@@ -180,43 +188,61 @@ def _differences(before, now, prefix=""):
 
 
 def _train(module, data, keeper, done):
-    config, out = module.training_config, keeper.folder
+    out = keeper.folder
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise TrainingError(f"{out}: cannot be made ({fault.strerror}). Choose another with --output.") from fault
     with _quiet(), torch.random.fork_rng(devices=[]):
-        cuda = torch.cuda.is_available()
-        if not cuda:
-            keep_freed_memory()
-        bf16 = config.precision == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-        trainer = Trainer(
-            max_steps=module.order.total_steps,
-            max_epochs=-1,
-            val_check_interval=module.order.steps_per_epoch,
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            devices=config.devices,
-            precision="bf16-mixed" if bf16 else config.precision.replace("auto", "32-true"),
-            sync_batchnorm=cuda,  # the batch's statistics, not those of one device's share of it
-            use_distributed_sampler=False,  # the order of windows shares them out
-            logger=TensorBoardLogger(out, "tensorboard", "", default_hp_metric=False, purge_step=done + 1),
-            callbacks=[keeper],
-            plugins=[SyncedCheckpointIO()],
-            default_root_dir=out,
-            log_every_n_steps=1,  # nothing goes through `log`; without this, short trainings are warned about
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        try:
+            trainer = _trainer(module, keeper, done)
+        except MisconfigurationException as fault:
+            raise TrainingError(f"devices is {module.training_config.devices}. {fault}") from fault
         if trainer.is_global_zero:
             for part in [*out.glob(f".{LAST}.*.part"), *out.glob(f".{BEST}.*.part")]:  # of a process that was killed
                 part.unlink()
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=out / LAST if done else None, weights_only=True)
-        except SystemExit as end:
-            if not trainer.interrupted or isinstance(end, SIGTERMException):
+        except torch.OutOfMemoryError as fault:
+            raise TrainingError(
+                f"no memory left with {module.training_config.batch_size} windows on {trainer.world_size} device(s). "
+                f"Lower batch_size, in a new folder, or take more devices. {str(fault).splitlines()[0]}"
+            ) from fault
+        except SIGTERMException as end:
+            raise SystemExit(128 + signal.SIGTERM) from end
+        except SystemExit:
+            if not trainer.interrupted:
                 raise
             raise KeyboardInterrupt from None  # which Lightning turns into sys.exit(1)
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, handler)  # which Lightning leaves ignored
+
+
+def _trainer(module, keeper, done):
+    config, cuda = module.training_config, torch.cuda.is_available()
+    if not cuda:
+        keep_freed_memory()
+    bf16 = config.precision == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Trainer(
+        max_steps=module.order.total_steps,
+        max_epochs=-1,
+        val_check_interval=module.order.steps_per_epoch,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        devices=config.devices,
+        precision="bf16-mixed" if bf16 else config.precision.replace("auto", "32-true"),
+        sync_batchnorm=cuda,  # the batch's statistics, not those of one device's share of it
+        use_distributed_sampler=False,  # the order of windows shares them out
+        logger=TensorBoardLogger(keeper.folder, "tensorboard", "", default_hp_metric=False, purge_step=done + 1),
+        callbacks=[keeper],
+        plugins=[SyncedCheckpointIO()],
+        default_root_dir=keeper.folder,
+        log_every_n_steps=1,  # nothing goes through `log`; without this, short trainings are warned about
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 @contextmanager
