@@ -999,4 +999,4 @@ solution("10.4")
 #
 # ## What next
 #
-# Chapter 11 trains a detector on such a store (to come), chapter 12 scores it. The [part page](../book/part_eeg.md) shows where you are.
+# [Chapter 11](11_training.ipynb) trains a detector on such a store, [chapter 12](12_scoring.ipynb) scores it. The [part page](../book/part_eeg.md) shows where you are.

@@ -290,7 +290,9 @@ def detect(
         Method,
         typer.Option(help="'rule': power around 3 Hz. 'network': Bi-Mamba-2, untrained unless --weights is given."),
     ] = Method.rule,
-    weights: Annotated[Path | None, typer.Option(help="A state dict for --method network.", show_default=False)] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of the network: a file, or 'synthetic'.", show_default=False)
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the results; made if needed.")] = Path("results"),
 ):
     """Detect seizures: writes scores (TSV, one a second), events (TSV, SzCORE columns) and a figure (PNG).
@@ -333,6 +335,43 @@ def detect(
         _print_scores(marked, [detection] if detection is rule else [detection, rule], chosen_here)
     for file in files:
         print(f"wrote {file}")
+
+
+@app.command()
+def evaluate(
+    recordings: Annotated[Path, typer.Argument(help="Folder of recordings with marked seizures, or one recording.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Of the network: a file, or 'synthetic'. Without, the rule alone.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
+):
+    """Detect in many recordings and score against their marks: the network and the one-feature rule on the same ones.
+
+    A bad recording is left out, and listed at the end.
+    """
+    import json
+    from functools import partial
+
+    from helpers.detection import WeightsError, detect_by_network, detect_by_rule
+    from helpers.detection import evaluate as evaluate_all
+    from helpers.eeg import RecordingError
+
+    detectors = [partial(detect_by_network, weights=weights), detect_by_rule] if weights else [detect_by_rule]
+    try:
+        with _bar("Evaluating", unit="recordings") as progress:
+            found, left_out = evaluate_all(
+                [recordings] if recordings.is_file() else recordings, detectors, progress=progress
+            )
+    except (RecordingError, WeightsError) as fault:
+        _fail(fault)
+    if as_json:
+        missing = {str(path): reason for path, reason in left_out.items()}
+        print(json.dumps({"evaluations": [one.as_dict() for one in found], "left_out": missing}, indent=2))
+        return
+    _print_evaluations(found)
+    for reason in left_out.values():
+        print(f"left out  {' '.join(reason.split())}")
 
 
 @app.command()
@@ -600,6 +639,43 @@ def _print_scores(marked, detections, chosen_here):
     console.print("SzCORE counts events under 90 s apart as one.")
     recording = "this recording" if chosen_here else "the 'absence' recording"
     console.print(f"The rule's threshold was chosen on {recording}. One patient shows nothing about performance.")
+
+
+def _print_evaluations(evaluations):
+    import math
+
+    from rich.console import Console
+    from rich.table import Table
+
+    one = evaluations[0]
+    title = f"{one.recordings} recordings of {one.subjects} subjects, {one.hours:.1f} h"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for each in evaluations:
+        table.add_column(each.method, justify="right")
+
+    rows = {
+        "AUROC over seconds": lambda each: _ratio(each.auroc),
+        "AUPRC": lambda each: _ratio(each.auprc),
+        "  of a guess": lambda each: _ratio(each.ictal),
+        "expected calibration error": lambda each: _ratio(math.nan if each.ece is None else each.ece),
+        "found, each by itself": lambda each: f"{each.overlap.found} of {each.overlap.reference}",
+        "  false alarms an hour": lambda each: f"{each.overlap.false_alarms_per_24h / 24:.2f}",
+        "found, by SzCORE": lambda each: f"{each.event.found} of {each.event.reference}",
+        "  false alarms in 24 h": lambda each: f"{each.event.false_alarms_per_24h:.1f}",
+        "  F1 of events": lambda each: _ratio(each.event.f1),
+        "  F1 of seconds": lambda each: _ratio(each.sample.f1),
+    }
+    for limit in one.operating_points:
+        rows[f"best at {limit:g} in 24 h"] = lambda each, at=limit: _ratio(each.operating_points[at].sensitivity)
+    for name, cell in rows.items():
+        table.add_row(name, *(cell(each) for each in evaluations))
+    console = Console(markup=False, emoji=False)
+    console.print(table)
+    console.print(
+        "Best: highest sensitivity by SzCORE with at most so many false alarms, its threshold chosen on these"
+    )
+    console.print("very recordings: no estimate for others.")
 
 
 def _print_file_scores(scores):

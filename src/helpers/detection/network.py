@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from helpers.detection.result import Detection
+from helpers.detection.shipped import SHIPPED, shipped_weights
 from helpers.eeg import CANONICAL, SFREQ, WINDOW, RecordingError, preprocess, recording_name, window_starts, windows
 from helpers.environment import keep_freed_memory
 from helpers.models import SeizureDetector, fuse_for_inference
@@ -43,9 +44,9 @@ def load_detector(weights=None, seed=0):
     Parameters
     ----------
     weights : str or Path, optional
-        A state dict saved by `torch.save`, or a dict that holds one under ``"state_dict"`` and, under ``"config"``, the
-        options of the `SeizureDetector` that it belongs to. Without a config it is the reference's. Loading runs no
-        pickled code.
+        A name in `SHIPPED` (a file of that name comes first), or a file: a state dict saved by `torch.save`, or a dict
+        that holds one under ``"state_dict"`` and, under ``"config"``, the options of the `SeizureDetector` that it
+        belongs to. Without a config it is the reference's. Loading runs no pickled code.
     seed : int
         Of the random weights, where none are given.
 
@@ -67,8 +68,13 @@ def load_detector(weights=None, seed=0):
             model = SeizureDetector()
         return model.eval(), f"network ({_layers(model)}, UNTRAINED random weights, seed {seed})"
     weights = Path(weights)
+    if str(weights) in SHIPPED and not weights.exists():
+        weights = shipped_weights(str(weights))
     if not weights.is_file():
-        raise WeightsError(f"{weights}: no such file. Expected weights saved by torch.save(model.state_dict(), …).")
+        raise WeightsError(
+            f"{weights}: no such file. Expected weights saved by torch.save(model.state_dict(), …), or a name: "
+            f"{', '.join(SHIPPED)}."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the protocol of a pickle that is refused anyway

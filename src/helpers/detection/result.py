@@ -58,14 +58,11 @@ class Detection:
         Returns
         -------
         DetectionScore
-            The AUROC is over seconds; a second is ictal where its center lies in a marked seizure.
+            The AUROC is over seconds; see `ictal_seconds`.
         """
-        ictal = np.zeros(len(self.times), bool)
-        for onset, end in seizures:
-            ictal |= (self.times >= onset) & (self.times < end)
         found = [(event.onset, event.end) for event in self.events]
         return DetectionScore(
-            auroc=auroc(ictal, self.scores),
+            auroc=auroc(ictal_seconds(self.times, seizures), self.scores),
             overlap=overlap_score(seizures, found, self.duration),
             szcore=szcore_event_score(seizures, found, self.duration),
         )
@@ -89,3 +86,16 @@ class Detection:
             part.unlink(missing_ok=True)
         write_events(events, self.events, self.duration, self.method, self.start)
         return [scores, events]
+
+
+def ictal_seconds(times, seizures):
+    """Which scores belong to a seizure: those whose center, in ``times``, lies in one of ``(onset, end)``, in s.
+
+    Returns
+    -------
+    ndarray of bool, (n,)
+    """
+    ictal = np.zeros(len(times), bool)
+    for onset, end in seizures:
+        ictal |= (times >= onset) & (times < end)
+    return ictal

@@ -143,7 +143,8 @@ class Checkpoints(Checkpoint):
         if better and trainer.is_global_zero:
             # Before last.ckpt: one that knew of a better detector than there is would never write it again.
             module.check_steps(trainer.global_step)
-            content = {"state_dict": module.model.state_dict(), **self._described(trainer, module)}
+            weights = {name: tensor.cpu() for name, tensor in module.model.state_dict().items()}  # read anywhere
+            content = {"state_dict": weights, **self._described(trainer, module)}
             trainer.strategy.checkpoint_io.save_checkpoint(content, self.folder / BEST)
         self._save(trainer, module)
         if self.report and trainer.is_global_zero:
