@@ -182,8 +182,9 @@ for spelling in spellings:
 # `T7` and `P8` are the newer names of T3 and T6. `FP1-F7` is a *bipolar* channel, the difference of two electrodes. It is
 # not renamed to one of them, because it is neither.
 #
-# With the names settled there is still the order. This book uses that of SzCORE, the scoring that
-# [chapter 12](12_scoring.ipynb) is about. The book began as an answer to the field notes of an earlier project, and that one used another order with the same 19 names:
+# With the names settled there is still the order. This book uses that of SzCORE, the scoring that [chapter
+# 12](12_scoring.ipynb) is about. The book began as an answer to the field notes of an earlier project, and that one used
+# another order with the same 19 names:
 
 # %%
 theirs = "Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2".split()
@@ -309,8 +310,8 @@ record(line_ratio=cz_ratio, median_line_ratio=usual)
 
 # %% [markdown]
 # Cz shows it <span data-result="line_ratio:.0f">24</span> times above its neighborhood, the median channel
-# <span data-result="median_line_ratio:.2f">1.53</span> times, and `line_frequency` asks for 1.5. That was close. If you know
-# where a recording was made, say so and leave nothing to be detected: `preprocess`, below, takes `line=50` or `line=60`.
+# <span data-result="median_line_ratio:.1f">1.5</span> times. A little cleaner, and the answer would be `None`, with the hum at Cz
+# as it is. If you know where a recording was made, say so: `preprocess`, below, takes `line=50` or `line=60`.
 
 # %% [markdown]
 # ## A rhythm that the brain never had
@@ -709,9 +710,10 @@ with style():
 plt.show()
 
 # %% [markdown]
-# As much as the EEG is large. The spike-and-wave complexes nearly coincide; what is slower does not, since a filter shifts most
+# As much as the EEG is large. But the spike-and-wave complexes nearly coincide; what is slower does not, since a filter shifts most
 # near its edge. Neither output is wrong. They are two signals, and a detector that learned from one should not be handed
-# the other: the option belongs to the model, like the order of the channels.
+# the other: the option belongs to the model, like the order of the channels. (It does not make a bedside detector by itself:
+# scale and hum still come from the whole recording.)
 # %% [markdown]
 # ## Six broken files
 #
@@ -804,9 +806,9 @@ pieces = (
 paused = lab.write("paused.edf", bytes(header) + pieces[0] + pieces[1])
 
 # %%
-joined = mne.io.read_raw_edf(paused, verbose="error")
-print(f"MNE: {joined.times[-1]:.0f} s in one piece")
-print(f"the first seizure's mark is at {seizures(joined)[0][0]:.0f} s")
+one_piece = mne.io.read_raw_edf(paused, verbose="error")
+print(f"MNE: {one_piece.times[-1]:.0f} s in one piece")
+print(f"the first seizure's mark is at {seizures(one_piece)[0][0]:.0f} s")
 with expect_error(RecordingError, match="has a gap of 300 s after 600 s"):
     read_recording(paused)
 
@@ -844,9 +846,9 @@ for change in repairs(mended):
 
 # %% [markdown]
 # A start that it cannot read is midnight, and a unit that it does not know is volts: over a thousand of them, on a scalp.
-# Neither raises. `read_recording` reads such a field in the one way that makes sense, in memory: the file stays as it is. What
-# it did stays with the recording, through copies and crops, and `repairs` tells it. Where two readings make sense, it does
-# not choose:
+# Neither raises. (The records it counts, as we do.) `read_recording` reads such a field in the one way that makes sense, in
+# memory: the file stays as it is. What it did stays with the recording, through copies and crops, and `repairs` tells it.
+# Where two readings make sense, it does not choose:
 
 # %%
 odd[unit_at : unit_at + 8] = b"div     "  # somebody's divisions
@@ -860,7 +862,7 @@ with expect_error(RecordingError, match="expected uV, mV or V"):
 # %% [markdown]
 # ## A missing electrode
 #
-# T3 fell off. A network wants 19 rows. The obvious ways to give it some are zeros, or the mean of the neighbors.
+# T3 fell off. A network wants 19 rows, so something will stand there: zeros, a mean, an estimate. Who decides that?
 
 # %%
 from helpers.eeg import interpolate_missing
@@ -876,7 +878,7 @@ rank = np.linalg.matrix_rank(filled.get_data()[:, :2000])
 print(f"{len(filled.ch_names)} channels, rank {rank}")
 
 # %% [markdown]
-# Refused, until you ask. `interpolate_missing` lays a smooth surface through the other 18 (spherical splines, by MNE) and reads
+# You do: nothing is put there until you ask. `interpolate_missing` lays a smooth surface through the other 18 (spherical splines, by MNE) and reads
 # it off where T3 should be. Nineteen rows, and 18 that are independent: the new one is a weighted sum of the others.
 #
 # We have all 19, so we can take each away in turn, estimate it, and look. **Guess:** in the seizures, where is the estimate
@@ -902,7 +904,7 @@ def rms(signal):  # (19, samples) to (19,)
 off = rms((estimate - truth)[:, ictal]) / rms(truth[:, ictal])
 off_between = rms((estimate - truth)[:, ~ictal]) / rms(truth[:, ~ictal])
 
-# %% mystnb={"image": {"alt": "Top: potential in microvolts during three seconds of the third seizure, recorded and estimated from the other electrodes, for T3 and C3. At T3 the two nearly coincide in waves of plus and minus 250 microvolts. At C3 the estimate swings about twice as far as the recorded waves and leaves out some of them. Bottom: error over signal for each of the 19 electrodes, in the seizures and between them. In the seizures it is 0.3 to 0.5 for most, 0.6 to 0.8 at F7, T3, F8 and T4, 0.9 at C4 and 1.1 at C3, above the dashed line at 1."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Top: potential in microvolts during three seconds of the third seizure, recorded and estimated from the other electrodes, for T3 and C3. At T3 the two nearly coincide in waves of plus and minus 250 microvolts. At C3 the recorded waves are smaller, and the estimate departs from them again and again, by 100 microvolts and more. Bottom: error over signal for each of the 19 electrodes, in the seizures and between them. In the seizures it is 0.3 to 0.5 for most, 0.6 to 0.8 at F7, T3, F8 and T4, 0.9 at C4 and 1.1 at C3, above the dashed line at 1."}} tags=["hide-input"]
 with style():
     figure, panels = plt.subplot_mosaic(
         [["T3", "C3"], ["all", "all"]], figsize=(9, 5.4), layout="constrained"
@@ -1021,16 +1023,16 @@ with expect_error(RecordingError, match="line 2: the label 'siez' is unknown"):
     read_annotations(typo)
 
 # %% [markdown]
-# Passed over, it would be a seizure less, and nothing later could tell. For the same reason no file with marks is not the same
-# as a file that says *none*: `seizures_of(recording)`, which looks inside and beside, raises where nobody said anything. (Marks
-# inside an EDF+ are free text. There `seizure`, `seiz`, `sz` and `sz_…` count, and everything else is a remark.)
+# Passed over, it would be a seizure less, and nothing later could tell. Nor are missing annotations the same as annotations
+# that say *none*: `seizures_of(recording)`, which looks inside and beside, raises where nobody said anything. (Marks inside an
+# EDF+ are free text. There `seizure`, `seiz`, `sz` and `sz_…` count, and everything else is a remark.)
 
 # %% [markdown]
 # ## A folder of files
 #
 # An archive is a folder, and whoever works through it wants two things: that file 17 does not stop the other thousand, and
-# to be told about file 17. `prepare` does for each recording what this chapter did. The folder of this lab is a fine archive by now. One
-# more joins it, in which T3 goes by a name that nobody knows:
+# to be told about file 17. `prepare` does for each recording what this chapter did. The folder of this lab is an archive by
+# now. One more joins it, in which T3 goes by a name that nobody knows:
 
 # %%
 renamed = content.replace(b"EEG T3 ", b"X8     ", 1)
@@ -1048,8 +1050,8 @@ for line in lab.hide(str(report)).splitlines():
     print(line[:100])
 
 # %% [markdown]
-# Three: the good one, and two with a note of what was done to them. The others are listed with their reasons (cut here after 100
-# characters), and stopped nobody. Without `interpolate`, `x8.edf` would be among them. In a terminal this is
+# Three: the good one, and two with a note of what was done to them. The others are listed with their reasons (cut here after
+# 100 characters), and stopped nobody. Without `interpolate`, `x8.edf` would be among them. In a terminal this is
 # `workbook prepare FOLDER --interpolate`. What is in such a store is the beginning of [chapter 10](10_windows.ipynb).
 
 # %% [markdown]
@@ -1155,8 +1157,8 @@ record(speedup_with_copy=mne_seconds / (device_seconds + copy_seconds))
 # the GPU in float32: <span data-result="speedup:.0f">888</span> times faster, or
 # <span data-result="speedup_with_copy:.0f">68</span> times with the copy of <span data-result="copy_seconds:.2f">0.28</span> s, which
 # costs more than the work. Data that are on a GPU should stay there. On two CPU cores the same code took
-# <span data-result="cpu/device_seconds:.2f">0.13</span> s for <span data-result="cpu/hours:g">1</span> hour, MNE on one of them
-# <span data-result="cpu/mne_seconds:.2f">0.79</span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)
+# <span data-result="cpu/device_seconds:.2f">0.22</span> s for <span data-result="cpu/hours:g">1</span> hour, MNE on one of them
+# <span data-result="cpu/mne_seconds:.2f">1.10</span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)
 #
 # One trap lies in wait on recent NVIDIA GPUs. PyTorch lets cuDNN compute float32 *convolutions* in TF32, which keeps 10
 # bits after the point instead of 23, and a resampler that is written as a convolution is a convolution.
@@ -1254,8 +1256,8 @@ check("09.3", in_order)
 solution("09.3")
 
 # %% [markdown]
-# **09.4** Write `joined(spans)`: from a list of `(onset, end)` in seconds, in any order, the list of spans without overlap, in order
-# of onset. Spans that overlap or touch become one. The input must not change.
+# **09.4** Write `joined(spans)`: from a list of `(onset, end)` in seconds, in any order, the list of spans without overlap,
+# in order of onset. Spans that overlap or touch become one. The input must not change.
 
 
 # %%
@@ -1286,5 +1288,6 @@ solution("09.4")
 #
 # ## What next
 #
-# [Chapter 10](10_windows.ipynb) cuts windows, gives them labels and keeps patients apart, [chapter 11](11_training.ipynb) trains
-# on them, and [chapter 12](12_scoring.ipynb) comes back to what marks and false alarms are worth. The [part page](../book/part_eeg.md) shows where you are.
+# [Chapter 10](10_windows.ipynb) cuts windows, gives them labels and keeps patients apart, [chapter 11](11_training.ipynb)
+# trains on them, and [chapter 12](12_scoring.ipynb) comes back to what marks and false alarms are worth. The [part
+# page](../book/part_eeg.md) shows where you are.
