@@ -904,7 +904,7 @@ def rms(signal):  # (19, samples) to (19,)
 off = rms((estimate - truth)[:, ictal]) / rms(truth[:, ictal])
 off_between = rms((estimate - truth)[:, ~ictal]) / rms(truth[:, ~ictal])
 
-# %% mystnb={"image": {"alt": "Top: potential in microvolts during three seconds of the third seizure, recorded and estimated from the other electrodes, for T3 and C3. At T3 the two nearly coincide in waves of plus and minus 250 microvolts. At C3 the recorded waves are smaller, and the estimate departs from them again and again, by 100 microvolts and more. Bottom: error over signal for each of the 19 electrodes, in the seizures and between them. In the seizures it is 0.3 to 0.5 for most, 0.6 to 0.8 at F7, T3, F8 and T4, 0.9 at C4 and 1.1 at C3, above the dashed line at 1."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Top: potential in microvolts during three and a half seconds of the third seizure, recorded and estimated from the other electrodes, for T3 and C3. At T3 the two nearly coincide in waves of plus and minus 250 microvolts. At C3 the recorded waves are smaller, and the estimate departs from them again and again, by 100 microvolts and more. Bottom: error over signal for each of the 19 electrodes, in the seizures and between them. In the seizures it is 0.3 to 0.5 for most, 0.6 to 0.8 at F7, T3, F8 and T4, 0.9 at C4 and 1.1 at C3, above the dashed line at 1."}} tags=["hide-input"]
 with style():
     figure, panels = plt.subplot_mosaic(
         [["T3", "C3"], ["all", "all"]], figsize=(9, 5.4), layout="constrained"
