@@ -268,9 +268,12 @@ def train(
             found = fit(checked, data, output, resume, progress, _print_validation, other_data)
     except (StoreError, TrainingError) as fault:
         _fail(fault)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        cause, code = ("Ctrl-C", 130) if isinstance(end, KeyboardInterrupt) else ("SIGTERM", end.code)
         again = ["workbook", "train", config, "--store", str(store), "--output", str(output), "--resume"]
-        _fail(f"interrupted. What there is of it goes on with: {shlex.join(again)}", code=130)
+        if silent:
+            raise typer.Exit(code) from None
+        _fail(f"stopped by {cause}. To go on from the last step that was saved: {shlex.join(again)}", code)
     if silent:
         return
     best, rest = found.best, ", ".join(found.splits.get("test", ()))

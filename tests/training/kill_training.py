@@ -1,9 +1,10 @@
 """A training that is killed again and again, beside one that is not: both must end with the same files.
 
 The suite runs it with three kills. In full: ``python tests/training/kill_training.py FOLDER --kills 20 --devices 2``.
-Each kill is SIGKILL at a random step and a random time after it; every step is saved, so that many hit a file that is
-being written. One in four is SIGTERM, after which the process may still save. Prints JSON; exit code 1 where the two
-differ.
+Each kill is SIGKILL to the whole group of processes, at a random step and a random time after it; every step is saved,
+so that many hit a file that is being written. Every second life reads by a process of its own. For each four kills, the
+training is also asked to end by SIGTERM and by SIGINT, as by Ctrl-C, and has to end with 143 and 130. Prints JSON; exit
+code 1 where the two trainings differ, or a life ended otherwise.
 """
 
 import argparse
@@ -21,36 +22,41 @@ from tiny import config, differences, validation_by_hand
 
 from helpers.training import fit, read_checkpoint
 
+EXPECTED = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
 
-def train(folder, devices, report):
-    """One process: go on with the training in a folder, and write a byte for each step."""
+
+def train(folder, report, options):
+    """One process: go on with the training in a folder, and write a byte for each step; its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began this behind itself
     store = MemoryStore(Path(folder).parent)
-    options = config(checkpoint_every=1, batch_size=2, devices=devices)
-    fit(options, store, folder, resume=True, progress=lambda done, total: os.write(report, b"."))
+    try:
+        fit(config(**options), store, folder, resume=True, progress=lambda done, total: os.write(report, b"."))
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
-def begin(folder, devices, report):
+def begin(folder, report, options):
     """Start `train`, in a fork of this process or, for several devices, as the script that they start again."""
-    if devices > 1:
-        command = [sys.executable, __file__, str(folder), "--train", str(report), "--devices", str(devices)]
+    if options["devices"] > 1:
+        command = [sys.executable, __file__, str(folder), "--train", str(report), "--options", json.dumps(options)]
         return subprocess.Popen(command, pass_fds=[report], start_new_session=True).pid
     if pid := os.fork():
         return pid
     os.setsid()
     code = 1
     try:
-        train(folder, devices, report)
-        code = 0
-    except SystemExit as end:  # after SIGTERM
-        code = end.code
+        code = train(folder, report, options)
     finally:
-        os._exit(code if isinstance(code, int) else 1)
+        os._exit(code)
 
 
-def run(folder, devices, after=None, delay=0.0, how=signal.SIGKILL):
+def run(folder, options, after=None, delay=0.0, how=signal.SIGKILL):
     """Train; kill so many seconds after so many steps. Returns the exit status, the steps taken, and seconds a step."""
     reading, writing = os.pipe()
-    pid = begin(folder, devices, writing)
+    pid = begin(folder, writing, options)
     os.close(writing)
     steps, began = 0, time.monotonic()
     while steps != after and os.read(reading, 1):
@@ -72,32 +78,41 @@ def main():
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--train", type=int, help="internal: report to this file descriptor")
-    options = parser.parse_args()
-    if options.train is not None:
-        train(options.folder, options.devices, options.train)
-        return 0
-    drawn = random.Random(options.seed)
-    whole, killed = options.folder / "whole", options.folder / "killed"
-    status, total, pace = run(whole, options.devices)
-    found = {"steps": total, "whole": status, "kills": 0, "terminations": 0, "half_written": 0, "resumed_at": []}
-    for number in range(options.kills):
+    parser.add_argument("--options", type=json.loads, help="internal: of the configuration")
+    given = parser.parse_args()
+    if given.train is not None:
+        return train(given.folder, given.train, given.options)
+    drawn = random.Random(given.seed)
+    ends = [signal.SIGKILL] * given.kills + [signal.SIGTERM, signal.SIGINT] * (given.kills // 4)
+    drawn.shuffle(ends)
+    options = {"checkpoint_every": 1, "batch_size": 2, "devices": given.devices, "workers": 0}
+    options["epochs"] = options["patience"] = max(3, len(ends) // 2)  # of four steps
+    whole, killed = given.folder / "whole", given.folder / "killed"
+    status, total, pace = run(whole, options)
+    found = {"steps": total, "whole": status, "kills": 0, "requests": 0, "other_ends": [], "half_written": 0}
+    found["resumed_at"] = [0]
+    for number, how in enumerate(ends):
         # Few steps a life, or the training would be over before the last kill.
-        how = signal.SIGTERM if number % 4 == 3 else signal.SIGKILL
-        after = drawn.randint(0, max(1, 2 * total // options.kills))
-        run(killed, options.devices, after, drawn.uniform(0, 2 * pace), how)
+        left = total - found["resumed_at"][-1]
+        after = min(drawn.randint(how != signal.SIGKILL, max(1, 2 * total // len(ends))), max(left - 4, 1))
+        life = options | {"workers": number % 2}
+        status, *_ = run(killed, life, after, drawn.uniform(0, 2 * pace), how)
+        if status != EXPECTED[how]:
+            found["other_ends"].append([how.name, status])
         found["kills"] += how == signal.SIGKILL
-        found["terminations"] += how == signal.SIGTERM
+        found["requests"] += how != signal.SIGKILL
         found["half_written"] += len(list(killed.glob(".*.part")))
         saved = killed / "last.ckpt"
         found["resumed_at"].append(read_checkpoint(saved)["training"]["step"] if saved.exists() else 0)
-    status, *_ = run(killed, options.devices)
+    status, *_ = run(killed, options)
     found |= {"killed": status, "left": sorted(path.name for path in killed.glob(".*"))}
     found["differences"] = differences(whole, killed)
     last = read_checkpoint(whole / "last.ckpt")["training"]["validations"][-1]
-    by_hand = validation_by_hand(whole, MemoryStore(options.folder))
+    by_hand = validation_by_hand(whole, MemoryStore(given.folder))
     found["validation"] = max(abs(last[name] - value) for name, value in by_hand.items())
     print(json.dumps(found))
-    return int(bool(status or found["whole"] or found["differences"] or found["left"] or found["validation"] > 1e-4))
+    wrong = [status, found["whole"], found["other_ends"], found["differences"], found["left"]]
+    return int(any(wrong) or found["validation"] > 1e-4)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A whole training, small: it learns, its files are what they say, and it goes on from any step to the same end."""
 
 import json
-import logging
 import math
 import os
 import random
@@ -9,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,30 +22,6 @@ from helpers.training import TrainingError, WindowOrder, fit, merit, read_checkp
 
 STEPS = 12
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return MemoryStore(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
-def whole(store, tmp_path_factory):
-    """A training that nothing disturbs, what it reported, and what of the process it changed."""
-    calls, reports = [], []
-    torch.manual_seed(1)  # of no consequence, as another one for `resumed`
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    before = _process()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        result = fit(config(), store, out, progress=lambda *call: calls.append(call), report=reports.append)
-    assert _process() == before
-    return result, calls, reports
-
-
-def _process():
-    levels = [logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")]
-    return signal.getsignal(signal.SIGINT), levels, torch.random.get_rng_state().tolist()
 
 
 def test_it_learns_and_says_how_far_it_is(whole):
@@ -359,46 +333,6 @@ def test_full_memory_names_the_batch(store, tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.training.module.detection_loss", full)
     with pytest.raises(TrainingError, match=r"no memory left with 2 windows on 1 device.* 2\.00 GiB\.$"):
         fit(config(), store, tmp_path / "run")
-
-
-def test_ctrl_c_ends_it_and_works_again_afterwards(store, tmp_path):
-    # A shell that starts the tests in the background has Ctrl-C ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        _ctrl_c_twice(store, tmp_path)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _ctrl_c_twice(store, tmp_path):
-    def progress(done, total):
-        if done == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts behind with another
-    try:
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                fit(config(), store, tmp_path / "run", resume=True, progress=progress)
-            assert read_checkpoint(tmp_path / "run" / "last.ckpt")["training"]["step"] == 2
-            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_when_the_system_ends_it_the_last_step_is_saved(whole, store, tmp_path):
-    def progress(done, total):
-        if done == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as found:
-        fit(config(), store, tmp_path / "run", progress=progress)
-    assert found.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert read_checkpoint(tmp_path / "run" / "last.ckpt")["training"]["step"] == 3
-    assert fit_until(5, config(), store, tmp_path / "run", resume=True) is None
-    assert np.array_equal(read_checkpoint(tmp_path / "run" / "last.ckpt")["steps"], whole[0].steps[:4])
 
 
 def test_options_that_build_no_detector_are_named(store, tmp_path):

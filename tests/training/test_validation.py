@@ -1,5 +1,7 @@
 """What a validation says, against the rules of scoring applied by hand to whole recordings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from memory_store import MemoryStore
@@ -34,7 +36,7 @@ def test_figures_are_those_of_the_whole_recordings(data):
     assert figures["auroc"] == pytest.approx(auroc(np.concatenate(marks) > 0, np.concatenate(scores)), rel=1e-12)
     points = sensitivity_at(
         [
-            ScoredRecording(np.arange(len(line)) + 0.5, line, list(one.seizures), len(line))
+            ScoredRecording(np.arange(len(line)) + 0.5, line, list(one.seizures), one.n_samples / 256)
             for one, line in zip(data.validation, scores, strict=True)
         ]
     )
@@ -57,6 +59,20 @@ def test_where_windows_overlap_their_values_are_averaged(data):
     seconds[last] = -perfect[last]  # the last window of each recording overlaps the one before
     mixed = validate(data.validation, data.validation_windows, perfect + seconds)
     assert mixed["auroc"] < 1
+
+
+def test_a_seizure_in_the_last_part_of_a_second_counts(data):
+    cut = [replace(one, n_samples=one.n_samples // 256 * 256 + 200) for one in data.validation]
+    cut.sort(key=lambda one: one.seizures[0][1] - one.duration)  # SzCORE joins seizures less than 90 s apart
+    end = cut[0].duration
+    late = replace(cut[0], seizures=(*cut[0].seizures, (end - 0.7, end)))
+    lines = {one.id: np.zeros(one.n_samples // 256) for one in data.validation}
+    lines[late.id][int(late.seizures[0][0]) : int(late.seizures[0][1])] = 1
+    found = [
+        validate([one, *cut[1:]], data.validation_windows, seconds_of(data, lines))["sensitivity_at_10"]
+        for one in (cut[0], late)
+    ]
+    assert found == pytest.approx([1 / len(cut), 1 / (len(cut) + 1)])
 
 
 def test_merit_is_sensitivity_then_loss():

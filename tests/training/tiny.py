@@ -61,11 +61,14 @@ def validation_by_hand(folder, store):
 
 
 def differences(one, other):
-    """What differs, to the last bit, between two folders of trainings that ought to be the same."""
+    """What differs, to the last bit, between two folders of trainings that ought to be the same.
+
+    But for Lightning's count of the batches in all validations, where those of a validation that was stopped are twice.
+    """
     found = []
     for name in FILES:
         a, b = read_checkpoint(one / name), read_checkpoint(other / name)
-        found += [f"{name}: {place}" for place in _differences(a, b)]
+        found += [f"{name}: {place}" for place in _differences(a, b) if "val_loop.batch_progress/total" not in place]
     return found
 
 

@@ -196,6 +196,8 @@ def _prepare_one(folder, name, store, options):
         else:
             samples, changes = _samples(raw, **options)
             entry |= {"n_samples": samples.shape[1], "repairs": changes}
+        # Resampled, a recording ends up to 2 ms earlier; a seizure that begins after that is not in the array.
+        entry["seizures"] = [span for span in entry["seizures"] if span[0] < entry["n_samples"] / SFREQ]
         entry |= {"options": options, "source_sha256": source}
     except Exception as fault:  # of a damaged file; MNE has no one error for these
         _forget(place, before)

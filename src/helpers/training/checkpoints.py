@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from helpers.environment import replacing
 from helpers.training.errors import TrainingError
+from helpers.training.stopping import Stopped, StopRequest
 from helpers.training.validation import merit
 
 __all__ = ["BEST", "LAST", "Checkpoints", "SyncedCheckpointIO", "read_checkpoint", "versions"]
@@ -91,7 +91,7 @@ def read_checkpoint(path):
 
 
 class Checkpoints(Checkpoint):
-    """Keeps ``last.ckpt`` and ``detector.pt``, and ends the training when validations no longer improve.
+    """Keeps ``last.ckpt`` and ``detector.pt``, and ends the training when validations no longer improve or it has to.
 
     What is better is said by `merit`. It is two numbers, and Lightning's ModelCheckpoint and EarlyStopping compare one:
     that is why they are not used.
@@ -106,12 +106,18 @@ class Checkpoints(Checkpoint):
         Called as ``progress(steps_done, steps_in_all)``.
     report : callable, optional
         Called with the figures of each validation, a dict.
+
+    Attributes
+    ----------
+    request : StopRequest
+        Once it has a signal, the step or the validation's batch under way is finished and saved, then `Stopped` raised.
     """
 
     def __init__(self, folder, config, facts, progress=None, report=None):
         self.folder, self.config, self.facts = folder, config, facts
         self.progress, self.report = progress, report
         self.best, self.waited = None, 0
+        self.request = StopRequest()
 
     @property
     def exhausted(self):
@@ -126,13 +132,33 @@ class Checkpoints(Checkpoint):
         """The reverse."""
         self.best, self.waited = state["best"], state["waited"]
 
+    def on_train_start(self, trainer, module):
+        """Take back the signals, which Lightning takes just before."""
+        self.request.listen()
+
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         """Save after every `checkpoint_every` steps; after an epoch's last step, the validation does it."""
         done = trainer.global_step
         if self.progress and trainer.is_global_zero:
             self.progress(done, module.order.total_steps)
-        if done % self.config.checkpoint_every == 0 and done % module.order.steps_per_epoch:
+        if done % module.order.steps_per_epoch:
+            asked = self._asked(trainer)
+            if asked or done % self.config.checkpoint_every == 0:
+                self._save(trainer, module)
+            if asked:
+                raise Stopped
+
+    def on_validation_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0):
+        """Where it has to end here, save such that whoever goes on does all of this validation."""
+        if self._asked(trainer):
+            # By its count of batches, Lightning would go on after this one, or skip the validation. With one begun and
+            # none done, it begins at the first.
+            count = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+            count.reset()
+            count.increment_ready()
+            count.increment_started()
             self._save(trainer, module)
+            raise Stopped
 
     def on_validation_end(self, trainer, module):
         """Keep the weights if they are better, save, and stop if they have not been for too long."""
@@ -151,14 +177,13 @@ class Checkpoints(Checkpoint):
             self.report(figures)
         trainer.should_stop = trainer.should_stop or self.exhausted
 
-    def on_exception(self, trainer, module, exception):
-        """Save when the system asks the process to end; Lightning then lets it finish its step first."""
-        if isinstance(exception, SIGTERMException):
-            self._save(trainer, module)
-
     def on_save_checkpoint(self, trainer, module, checkpoint):
         """Put what describes the run beside Lightning's own state."""
         checkpoint.update(self._described(trainer, module))
+
+    def _asked(self, trainer):
+        """Whether one of the devices was asked to end; all of them have to ask at the same place."""
+        return trainer.strategy.reduce_boolean_decision(self.request.signum is not None, all=False)
 
     def _save(self, trainer, module):
         module.check_steps(trainer.global_step)

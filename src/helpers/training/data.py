@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from helpers.eeg import SFREQ, WINDOW, labels_of, window_starts
 from helpers.training.errors import TrainingError
+from helpers.training.stopping import leave_signals_to_the_parent
 
 __all__ = ["RATE", "DetectionData", "ResumableLoader"]
 
@@ -80,7 +81,11 @@ class DetectionData(LightningDataModule):
         )
 
     def _options(self):
-        return {"num_workers": self._config.workers, "pin_memory": self.trainer.strategy.root_device.type == "cuda"}
+        return {
+            "num_workers": self._config.workers,
+            "worker_init_fn": leave_signals_to_the_parent,
+            "pin_memory": self.trainer.strategy.root_device.type == "cuda",
+        }
 
 
 class ResumableLoader(DataLoader):

@@ -76,8 +76,7 @@ class DetectionTraining(LightningModule):
         step = self.global_step
         if batch["step"] != step:
             raise TrainingError(f"batch {batch['step']} came at step {step}; loader and optimizer are out of step")
-        if self.backend is None:
-            self.backend = self._backend_for(batch["eeg"])
+        self._find_backend(batch)
         entropy = np.random.SeedSequence([self.training_config.seed, step, self.global_rank])
         torch.manual_seed(int(entropy.generate_state(1)[0]))
 
@@ -130,6 +129,10 @@ class DetectionTraining(LightningModule):
         count = len(self.trainer.datamodule.validation_windows)
         self._found = torch.zeros(count, _SECONDS + 2, device=self.device)  # a probability a second, loss, times read
 
+    def on_validation_batch_start(self, batch, batch_idx):
+        """A training that was stopped in a validation goes on with it, before any step."""
+        self._find_backend(batch)
+
     def validation_step(self, batch, batch_idx):
         """Keep a mean probability for each second, and the loss of each window."""
         logits = self.model(batch["eeg"]).float()
@@ -175,18 +178,19 @@ class DetectionTraining(LightningModule):
         self._checked = len(before)
         self._backend_before = checkpoint["training"]["backend"]
 
-    def _backend_for(self, eeg):
+    def _find_backend(self, batch):
+        if self.backend is not None:
+            return
         try:
-            found = self.model.backend_for(eeg)
+            self.backend = self.model.backend_for(batch["eeg"])
         except RuntimeError as fault:
             raise TrainingError(f"detector.backend: {fault}") from fault
-        if self._backend_before not in (None, found):
+        if self._backend_before not in (None, self.backend):
             warnings.warn(
-                f"so far {self._backend_before} computed the layers, from here on {found} does: the same function, "
-                "other rounding",
+                f"so far {self._backend_before} computed the layers, from here on {self.backend} does: the same "
+                "function, other rounding",
                 stacklevel=2,
             )
-        return found
 
     def _loss(self, logits, labels):
         return detection_loss(logits, labels, self.training_config.loss.gamma, self.pos_weight)

@@ -5,7 +5,6 @@ The order of windows, the step, and the files are each in their own module; Ligh
 
 import logging
 import signal
-import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from helpers.training.errors import TrainingError
 from helpers.training.loss import balancing_weight
 from helpers.training.module import DetectionTraining
 from helpers.training.order import WindowOrder
+from helpers.training.stopping import Stopped
 from helpers.training.validation import merit
 
 __all__ = ["Training", "fit"]
@@ -98,9 +98,10 @@ def fit(config, store, out, resume=False, progress=None, report=None, other_data
     StoreError
         If the store has no window to train on or too few subjects.
     KeyboardInterrupt
-        If it is interrupted; the last checkpoint stays.
+        After Ctrl-C: the step is finished and saved first. After another one, at once; the last checkpoint stays.
     SystemExit
-        143, after SIGTERM, by which a system ends a job: the step is finished and saved first.
+        143, after SIGTERM, by which a system ends a job: as after one Ctrl-C. Of several processes, the first one ends
+        so; the others with 0, because Lightning kills all of them where one ends otherwise.
 
     Notes
     -----
@@ -128,9 +129,9 @@ def fit(config, store, out, resume=False, progress=None, report=None, other_data
     if before:
         module.on_load_checkpoint(before)
         keeper.load_state_dict(before["callbacks"][keeper.state_key])
-    done = before["training"]["step"] if before else 0
-    if done < order.total_steps and not keeper.exhausted:
-        _train(module, DetectionData(config, store, order), keeper, done)
+    validated = module.validations[-1]["step"] if module.validations else 0
+    if validated < order.total_steps and not keeper.exhausted:
+        _train(module, DetectionData(config, store, order), keeper, before["training"]["step"] if before else 0)
     return Training(
         detector=out / BEST,
         checkpoint=out / LAST,
@@ -193,7 +194,7 @@ def _train(module, data, keeper, done):
         out.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise TrainingError(f"{out}: cannot be made ({fault.strerror}). Choose another with --output.") from fault
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with keeper.request.awaited(), _quiet(), torch.random.fork_rng(devices=[]):
         try:
             trainer = _trainer(module, keeper, done)
         except MisconfigurationException as fault:
@@ -201,7 +202,6 @@ def _train(module, data, keeper, done):
         if trainer.is_global_zero:
             for part in [*out.glob(f".{LAST}.*.part"), *out.glob(f".{BEST}.*.part")]:  # of a process that was killed
                 part.unlink()
-        handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=out / LAST if done else None, weights_only=True)
         except torch.OutOfMemoryError as fault:
@@ -209,15 +209,28 @@ def _train(module, data, keeper, done):
                 f"no memory left with {module.training_config.batch_size} windows on {trainer.world_size} device(s). "
                 f"Lower batch_size, in a new folder, or take more devices. {str(fault).splitlines()[0]}"
             ) from fault
-        except SIGTERMException as end:
-            raise SystemExit(128 + signal.SIGTERM) from end
+        except (Stopped, SIGTERMException):  # Lightning's own, if the signal came while it set itself up
+            raise _end(trainer, keeper) from None
+        except RuntimeError as fault:
+            if "DataLoader worker" not in str(fault):
+                raise
+            if keeper.request.signum:  # it came to a process that was just beginning
+                raise _end(trainer, keeper) from None
+            raise TrainingError(
+                f"a process that reads windows has ended: {str(fault).splitlines()[0]} Was memory short? Go on with "
+                "--resume and a lower `workers`; 0 reads in the training's own process."
+            ) from fault
         except SystemExit:
             if not trainer.interrupted:
                 raise
             raise KeyboardInterrupt from None  # which Lightning turns into sys.exit(1)
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, handler)  # which Lightning leaves ignored
+
+
+def _end(trainer, keeper):
+    """The exception with which a training ends that was asked to."""
+    if not trainer.is_global_zero:
+        return SystemExit(0)
+    return KeyboardInterrupt() if keeper.request.signum == signal.SIGINT else SystemExit(128 + signal.SIGTERM)
 
 
 def _trainer(module, keeper, done):
@@ -226,8 +239,7 @@ def _trainer(module, keeper, done):
         keep_freed_memory()
     bf16 = config.precision == "auto" and cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     return Trainer(
-        max_steps=module.order.total_steps,
-        max_epochs=-1,
+        max_epochs=1,  # not max_steps: where those are done, a validation that was stopped would not be taken up again
         val_check_interval=module.order.steps_per_epoch,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,

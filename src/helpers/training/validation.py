@@ -39,9 +39,10 @@ def validate(recordings, windows, seconds):
     scored, labels = [], []
     for recording in recordings:
         inside = ids == recording.id
-        length = recording.n_samples // RATE
+        length = recording.n_samples // RATE  # the rest of a second has no score
         scores = stitch(seconds[inside], starts[inside], length)
-        scored.append(ScoredRecording(np.arange(length) + 0.5, scores, list(recording.seizures), length))
+        times, seizures = np.arange(length) + 0.5, list(recording.seizures)
+        scored.append(ScoredRecording(times, scores, seizures, recording.duration))
         labels.append(labels_of(recording.seizures, n=length * RATE)[RATE // 2 :: RATE] > 0)
     points = sensitivity_at(scored, FALSE_ALARMS)
     figures = {"auroc": auroc(np.concatenate(labels), np.concatenate([one.scores for one in scored]))}

@@ -1,4 +1,4 @@
-"""Exercises of chapter 09: from stored integers to µV, where a tone folds to, and channels in a stated order."""
+"""Exercises of chapter 09: stored integers to µV, where a tone folds to, channels in order, spans without overlap."""
 
 import math
 import random
@@ -108,6 +108,67 @@ def _sorted_in_place(samples, names, order):
     return samples[: len(order)].copy()
 
 
+def joined(spans):
+    result = []
+    for onset, end in sorted(spans):
+        if result and onset <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))  # the earlier span may reach further
+        else:
+            result.append((onset, end))
+    return result
+
+
+def check_joined(answer):
+    draw = random.Random(4)
+    cases = [
+        ([(1381.5, 1384.0), (1380.5, 1383.0)], "an earlier one may come later in the list"),
+        ([(3.0, 20.0), (5.0, 8.0), (19.0, 21.0)], "one may lie inside another"),
+        ([(0.0, 4.0), (4.0, 6.5)], "where they touch they become one"),
+        ([(0.0, 4.0), (4.25, 6.5)], "a gap, however short, stays"),
+        ([], "nothing marked, nothing joined"),
+    ]
+    for _ in range(12):
+        onsets = [draw.randrange(0, 160) / 4 for _ in range(draw.randrange(2, 9))]
+        cases.append(
+            ([(onset, onset + draw.randrange(1, 40) / 4) for onset in onsets], "each moment belongs to one span")
+        )
+    for spans, why in cases:
+        given = list(spans)
+        found = attempt(answer, given)
+        expected = _covered(spans)
+        try:
+            same = [(float(onset), float(end)) for onset, end in found] == expected
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise WrongAnswer(f"joined({spans}) gave {found}, expected {expected}: {why}.")
+        if given != spans:
+            raise WrongAnswer(f"joined({spans}) gave a changed input, {given}, expected it untouched: use sorted().")
+
+
+def _covered(spans):
+    """The union by another way: which quarters of a second lie in a span, and where that changes."""
+    quarters = {quarter for onset, end in spans for quarter in range(round(onset * 4), round(end * 4))}
+    begins = sorted(quarter / 4 for quarter in quarters if quarter - 1 not in quarters)
+    ends = sorted((quarter + 1) / 4 for quarter in quarters if quarter + 1 not in quarters)
+    return list(zip(begins, ends, strict=True))
+
+
+def _chained(spans, touches=lambda onset, end: onset <= end, reach=max):
+    result = []
+    for onset, end in spans:
+        if result and touches(onset, result[-1][1]):
+            result[-1] = (result[-1][0], reach(end, result[-1][1]))
+        else:
+            result.append((onset, end))
+    return result
+
+
+def _sorted_the_input(spans):
+    spans.sort()
+    return _chained(spans)
+
+
 EXERCISES = [
     Exercise(
         "09.1",
@@ -156,6 +217,19 @@ EXERCISES = [
                 samples[[names.index(name) for name in order[:]]] if all(name in names for name in order) else [][0]
             ),
             "writes into the input": _sorted_in_place,
+        },
+    ),
+    Exercise(
+        "09.4",
+        "in order of onset, does the next span begin before the last one ends, and which of the two ends later?",
+        check_joined,
+        joined,
+        {
+            "trusts the order": _chained,
+            "takes the end of the last to begin": lambda spans: _chained(sorted(spans), reach=lambda end, before: end),
+            "keeps apart what touches": lambda spans: _chained(sorted(spans), touches=lambda onset, end: onset < end),
+            "bridges gaps below a second": lambda spans: _chained(sorted(spans), lambda onset, end: onset <= end + 1),
+            "sorts the input": _sorted_the_input,
         },
     ),
 ]
