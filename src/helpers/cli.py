@@ -651,7 +651,7 @@ def _print_evaluations(evaluations):
     from rich.table import Table
 
     one = evaluations[0]
-    title = f"{one.recordings} recordings of {one.subjects} subjects, {one.hours:.1f} h"
+    title = f"recordings: {one.recordings}, subjects: {one.subjects}, hours: {one.hours:.1f}"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for each in evaluations:

@@ -184,8 +184,9 @@ def quick_network(monkeypatch):
     from helpers.detection import load_detector
 
     def detect(raw, weights=None, device=None, progress=None):
-        for done in (1, 2):
-            progress(done, 2)
+        if progress:
+            progress(1, 2)
+            progress(2, 2)
         times = np.arange(int(raw.times[-1])) + 0.5
         scores = np.random.default_rng(0).random(len(times))
         return Detection(load_detector(weights)[1], times, scores, "probability", 0.86, 0.78, [], raw.times[-1])
@@ -425,3 +426,29 @@ def test_workbook_command_is_this_application():
         pytest.skip("the package is not installed with its command")
     result = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     assert result.stdout == f"workbook {helpers.__version__}\n"
+
+
+def test_evaluate_puts_the_rule_beside_the_network(edf, tmp_path, quick_network):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / edf.name).write_bytes(edf.read_bytes())
+    (folder / "broken.edf").write_text("<!doctype html>")
+    result = workbook("evaluate", folder, "--weights", "synthetic")
+    assert result.exit_code == 0, result.stderr
+    said = words(result.stdout)
+    assert "recordings: 1, subjects: 1, hours: 0.0" in said
+    assert re.search(r"network \(Bi-Mamba-2, .*rule \(power", said)
+    assert "found, each by itself" in said
+    assert re.search(r"left out \S*broken\.edf: this is no EDF", said)
+    found = json.loads(workbook("evaluate", folder / edf.name, "--json").stdout)
+    (rule,) = found["evaluations"]
+    assert (rule["method"][:4], rule["overlap"]["reference"], found["left_out"]) == ("rule", 1, {})
+    assert rule["operating_points"].keys() == {"10", "5", "2.5", "1"}
+
+
+def test_evaluate_without_a_recording(tmp_path):
+    one_error(workbook("evaluate", tmp_path), "no recording in it")
+    (tmp_path / "broken.edf").write_text("<!doctype html>")
+    result = workbook("evaluate", tmp_path, "--weights", "synthetic")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1].startswith("error: none of 1 recordings can be scored. The first: ")
