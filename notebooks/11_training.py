@@ -241,7 +241,7 @@ for gamma, weight in [(0.0, 1.0), (0.0, 2.4), (2.0, 1.0), (2.0, 2.4)]:
 record(focal_answer=answers(2.0, 1.0)[2], both_answer=answers(2.0, 2.4)[2])
 
 # %% [markdown]
-# The truth is a share of 0.15, and with both at once the best answer is <span data-result="both_answer:.2f"></span>.
+# The truth is a share of 0.15, and with both at once the best answer is <span data-result="both_answer:.2f">0.42</span>.
 #
 # ## Which share?
 #
@@ -265,9 +265,9 @@ for unit, share in {
 pos_weight = balancing_weight(np.mean(shares))  # from here on
 
 # %% [markdown]
-# The loss is a mean over samples, so samples are what has to be counted: <span data-result="share_samples:.2f"></span> of them
-# are ictal, and <span data-result="share_windows:.2f"></span> of the windows have some. The weight from windows,
-# <span data-result="weight_windows:.2f"></span>, is not the <span data-result="weight_samples:.2f"></span> that was meant. Nothing
+# The loss is a mean over samples, so samples are what has to be counted: <span data-result="share_samples:.2f">0.11</span> of them
+# are ictal, and <span data-result="share_windows:.2f">0.29</span> of the windows have some. The weight from windows,
+# <span data-result="weight_windows:.2f">1.58</span>, is not the <span data-result="weight_samples:.2f">2.85</span> that was meant. Nothing
 # breaks. All probabilities come out a little lower, and nobody knows why.
 
 # %% [markdown]
@@ -353,8 +353,8 @@ with style():
 plt.show()
 
 # %% [markdown]
-# It falls, if more slowly: from <span data-result="first:.2f"></span> to <span data-result="nonsense:.3f"></span>; with the right labels to
-# <span data-result="learned:.3f"></span>. So this check finds a wrong sign, a forgotten `zero_grad`, a detached tensor, a learning
+# It falls, if more slowly: from <span data-result="first:.2f">0.30</span> to <span data-result="nonsense:.3f">0.039</span>; with the right labels to
+# <span data-result="learned:.3f">0.001</span>. So this check finds a wrong sign, a forgotten `zero_grad`, a detached tensor, a learning
 # rate of zero. It never finds *wrong labels*: by heart, anything can be learned. For those, look at windows with their labels, as chapter 10
 # does, and at subjects that the network has not seen.
 #
@@ -473,7 +473,7 @@ for bad in (100, 3000):
     free, clipped = adam_steps(gradients), adam_steps(gradients, clip=1)
     after[bad] = free[bad - 50 :], clipped[bad - 50 :]  # from 50 steps before
 
-# %% mystnb={"image": {"alt": "Two panels, size of Adam's steps, in learning rates, from 50 steps before one gradient that is a hundred times too large to 300 after it. Left, it comes at step 100, right at step 3000. With clipping, dashed, the steps stay near 1 in both. Without it, they do not leap on the left, and leap to more than 3 on the right; then they fall in both, within some thirty steps, to less than a third, and have hardly recovered at the end."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Two panels, size of Adam's steps, in learning rates, from 50 steps before one gradient that is a hundred times too large to 300 after it. Left, it comes at step 100, right at step 3000. With clipping, dashed, the steps stay near 1 in both. Without it, they do not leap on the left, and leap to more than 3 on the right; then they fall in both, within some fifty steps, to about a third or less, and have hardly recovered at the end."}} tags=["hide-input"]
 with style():
     figure, both = plt.subplots(
         1, 2, figsize=(8.4, 3), sharey=True, layout="constrained"
@@ -499,11 +499,11 @@ for bad, (free, clipped) in after.items():
 # %% [markdown]
 # Adam divides a mean of gradients by the root of a mean of squares. The first mean remembers some ten steps, so a gradient a hundred times too
 # large makes it ten times too large. The second remembers a thousand. At step 100 there are only a hundred to remember: its root is ten times too large, too, and
-# there is no leap (<span data-result="leap_100:.1f"></span> learning rates). At step 3000 the bad square is one among a thousand, the
-# root some three times too large, and Adam leaps by <span data-result="leap_3000:.1f"></span> learning rates, in a direction that one batch chose.
+# there is no leap (<span data-result="leap_100:.1f">1.1</span> learning rates). At step 3000 the bad square is one among a thousand, the
+# root some three times too large, and Adam leaps by <span data-result="leap_3000:.1f">3.2</span> learning rates, in a direction that one batch chose.
 #
 # What follows is the same in both. The first mean soon forgets, the second does not, and Adam *crawls*: a hundred
-# steps later, a step has <span data-result="crawl_100:.2f"></span> or <span data-result="crawl_3000:.2f"></span> of the learning
+# steps later, a step has <span data-result="crawl_100:.2f">0.14</span> or <span data-result="crawl_3000:.2f">0.33</span> of the learning
 # rate. The clip prevents leap and crawl. It stands above the usual length, so that it changes no usual batch; what is usual, the smoke run below tells.
 #
 # ## What must not shrink
@@ -576,9 +576,9 @@ for kind in (torch.float16, torch.bfloat16):
     record(**{f"off_{name}": 100 * off.median(), f"zero_{name}": 100 * zero})
 
 # %% [markdown]
-# float16 has the finer step at 1, and the coarser gradients: half of them are off by <span data-result="off_float16:.0f"></span> % or more, and
-# <span data-result="zero_float16:.0f"></span> % are gone. They lie where float16 runs out of small numbers. With bfloat16 the median is
-# <span data-result="off_bfloat16:.2f"></span> %, whatever their size. And the better the network gets, the smaller they become.
+# float16 has the finer step at 1, and the coarser gradients: half of them are off by <span data-result="off_float16:.0f">13</span> % or more, and
+# <span data-result="zero_float16:.0f">4</span> % are gone. They lie where float16 runs out of small numbers. With bfloat16 the median is
+# <span data-result="off_bfloat16:.2f">0.13</span> %, whatever their size. And the better the network gets, the smaller they become.
 #
 # So float16 needs a `GradScaler`, which multiplies the loss by a power of two and watches for overflows; its state is one more thing to save.
 # (The program behind the notes makes a new one in each epoch.) With bfloat16 there is nothing to scale. The trainer knows bfloat16 and float32.
@@ -636,13 +636,14 @@ smoke = fit(
 
 # %%
 print(len(smoke.steps), "steps;", smoke.ended)
+print("step  training  validation  AUROC")
 for found in smoke.validations:
-    print(f"step {found['step']:3d}: loss in training", end=" ")
-    print(f"{found['training_loss']:.3f}, in validation {found['loss']:.3f},")
-    print(f"          AUROC {found['auroc']:.2f}")
+    print(f"{found['step']:4d}  {found['training_loss']:8.3f}", end="  ")
+    print(f"{found['loss']:10.3f}  {found['auroc']:5.2f}")
 
 # %% [markdown]
-# (*AUROC*, of chapter 12: how often a second in a seizure gets a higher score than one outside. One half is guessing.)
+# (The loss of the training batches, their mean over the epoch, and that of the validation subjects. *AUROC*, of chapter 12: how often a second in
+# a seizure gets a higher score than one outside. One half is guessing.)
 
 # %% mystnb={"image": {"alt": "Focal loss of the smoke run against the step: a jagged line, one value for each training batch, that falls from almost 0.3; and for each epoch a large dot, the loss over the validation subjects' whole recordings."}} tags=["hide-input"]
 with style():
@@ -669,25 +670,26 @@ plt.show()
 # itself.
 
 # %%
-lowest = min(smoke.validations, key=lambda found: found["loss"])
-epoch = smoke.validations.index(lowest) + 1
-print(f"lowest validation loss after epoch {epoch}", end=" ")
-print(f"of {len(smoke.validations)}")
-for name in ("training_loss", "loss"):
-    first, last = (smoke.validations[place][name] for place in (0, -1))
-    print(f"{name}: {first:.3f} in the first epoch, {last:.3f} in the last")
-    record(**{f"{name}_first": first, f"{name}_last": last})
-record(epoch_lowest=epoch, epochs=len(smoke.validations))
+curves = {
+    name: [found[name] for found in smoke.validations]
+    for name in ("training_loss", "loss")
+}
+epoch, epochs = int(np.argmin(curves["loss"])) + 1, len(curves["loss"])
+print(f"the validation loss was lowest after epoch {epoch} of {epochs}")
+for name, curve in curves.items():
+    record(**{f"{name}_first": curve[0], f"{name}_last": curve[-1]})
+record(epoch_lowest=epoch, epochs=epochs)
 
 # %% [markdown]
-# In this run the training loss went from <span data-result="training_loss_first:.2f"></span> to
+# From the first epoch to the last, the training loss went from <span data-result="training_loss_first:.2f"></span> to
 # <span data-result="training_loss_last:.2f"></span>, the validation loss from <span data-result="loss_first:.2f"></span> to
-# <span data-result="loss_last:.2f"></span>, and it was lowest after epoch <span data-result="epoch_lowest"></span> of
-# <span data-result="epochs"></span>. How to read your own:
+# <span data-result="loss_last:.2f"></span>; its lowest value came after epoch <span data-result="epoch_lowest"></span> of
+# <span data-result="epochs"></span>. How to read such numbers:
 #
-# - *Both fall, and the lowest is the last:* the network still learns what holds for others, too. Train longer.
-# - *The training loss falls and the validation loss does not:* the network learns its own subjects by heart. More epochs do not help. More people do.
-#   The few subjects of the run on a CPU often end so.
+# - *Both fall, and the last validation is the lowest:* what the network learns still holds for others. A longer training, planned as such from the start, may be better.
+# - *The training loss falls, and the validation loss stays or rises:* the network learns its own subjects by heart. More epochs do not help; more
+#   subjects do. The run on a CPU has so few that it mostly ends like this. (The AUROC may rise all the same: it sees the order of the answers,
+#   and the loss also sees answers that are sure and wrong.)
 # - *Neither falls:* back to the four windows.
 
 # %%
@@ -700,8 +702,8 @@ record(smoke_ms=1000 * pace, smoke_steps=len(smoke.steps))
 record(gradient=np.median(smoke.steps[:, 1]), clipped=100 * clipped)
 
 # %% [markdown]
-# <span data-result="smoke_steps"></span> steps at <span data-result="smoke_ms:.0f"></span> ms each. The median gradient had a length of
-# <span data-result="gradient:.2f"></span>, and <span data-result="clipped:.0f"></span> % were clipped. If few are, the clip is an insurance. If
+# <span data-result="smoke_steps">48</span> steps at <span data-result="smoke_ms:.0f">738</span> ms each. The median gradient had a length of
+# <span data-result="gradient:.2f">0.33</span>, and <span data-result="clipped:.0f">0</span> % were clipped. If few are, the clip is an insurance. If
 # most are, every batch counts the same, whatever it says: raise the clip. The curves are in `tensorboard --logdir smoke/tensorboard`, while it
 # runs as well.
 #
@@ -722,10 +724,10 @@ print(f"{hours:.1f} hours; 10 in 24 hours are {10 * hours / 24:.2f} in these")
 record(validation_seizures=count, hours=hours)
 
 # %% [markdown]
-# Less than one false alarm in <span data-result="hours:.1f"></span> hours: so none, at the threshold that suits these very recordings. That can
+# Less than one false alarm in <span data-result="hours:.1f">0.2</span> hours: so none, at the threshold that suits these very recordings. That can
 # tell epochs apart. It says nothing about a day.
 #
-# With <span data-result="validation_seizures"></span> seizures, epochs will often tie. Counting only *strictly better* ones then stops a training
+# With <span data-result="validation_seizures">2</span> seizures, epochs will often tie. Counting only *strictly better* ones then stops a training
 # that still learns; counting ties as better never stops. So the trainer compares pairs: first the sensitivity, then, between equals,
 # the lower loss.
 
@@ -738,7 +740,9 @@ for found in smoke.validations:
     print(f"({sensitivity:.2f}, {minus_loss:.4f}){mark}")
 
 # %% [markdown]
-# The best may have a higher loss than another, if it found one seizure more. And a warning. These seizures have now been used to *choose*. The best of many validations is better than the network is. What it
+# The best one may have a higher loss than another, if it found one seizure more.
+#
+# One warning. These seizures have now been used to *choose*. The best of many validations is better than the network is. What it
 # is worth, the test subjects say, whom nobody has touched. Once.
 
 # %% [markdown]
@@ -876,8 +880,8 @@ for step in (total // 2 - 1, total - 2):
 # %% [markdown]
 # What has been computed since the last checkpoint is lost. That is the price, and `checkpoint_every` sets it. **Guess:** the
 # third process goes on to the end. How close are its losses to those of the training that nobody disturbed? Equal to one
-# decimal? To three? Did the second process not draw other dropout masks? (So tiny a network learns little in so few steps, and two curves
-# could look alike by that alone. So the cells below compare numbers, and then every *weight*.)
+# decimal? To three? Did the second process not draw other dropout masks? (A network this small learns little in so few steps: two curves
+# could look alike whatever happened. So the cells below compare numbers, and then every *weight*.)
 
 # %%
 train_in("killed")
@@ -1139,7 +1143,7 @@ print(
 record(read_ms=read_ms, compute_ms=compute_ms)
 
 # %% [markdown]
-# Reading took <span data-result="read_ms:.1f"></span> ms, forward and backward <span data-result="compute_ms:.0f"></span> ms. A perfect loader saves
+# Reading took <span data-result="read_ms:.1f">2.5</span> ms, forward and backward <span data-result="compute_ms:.0f">652</span> ms. A perfect loader saves
 # the first of the two, no more; workers hide it behind the second. The faster the GPU and the smaller the network, the closer the two come. If
 # reading is the larger half, ask first *what* is read: [chapter 10](10_windows.ipynb) holds a compressed file against a memory map.
 

@@ -72,7 +72,7 @@ def check_met_at(answer):
         found, expected = attempt(answer, *case), _dealt(*case)
         if np.shape(found) != (2,) or tuple(found) != expected:
             raise WrongAnswer(
-                f"met_at{case} gave {found}, expected {expected}: steps are counted on over the epochs, each epoch leaves "
+                f"met_at{case} gave {found}, expected {expected}: steps are counted over all epochs, an epoch leaves "
                 "out what fills no batch, and a batch is dealt to the devices in turns."
             )
 
