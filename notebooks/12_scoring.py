@@ -1250,8 +1250,8 @@ solution("12.4")
 #
 # <details><summary>Answer</summary>
 #
-# By 30 s toward the beginning (770.50 is a hit, 769.50 is none) and by 60 s toward the end (860.50 and 861.00). Then one event is missed, and there is a false
-# alarm. The score by seconds notices at once.
+# The tolerance: by 30 s toward the beginning (770.50 is a hit, 769.50 is none), and by 60 s toward the end (860.50 is one, 861.00 is none). Beyond it,
+# one event is missed, and there is a false alarm. The score by seconds notices at once.
 #
 # </details>
 #
