@@ -705,8 +705,8 @@ def _print_file_scores(scores):
         console.print(table)
     older = scores.event["f1_before_0_0_7"]
     console.print(
-        f"F1 as timescoring defines it from version 0.0.7 on. By the older definition, undefined where nothing was "
-        f"detected, F1 of seizures is {_ratio(older.mean)}, over {older.subjects} of {len(scores.subjects)} subjects."
+        f"F1 as timescoring defines it from version 0.0.7 on. By the older definition the F1 of seizures is "
+        f"{_ratio(older.mean)} (subjects that have one: {older.subjects} of {len(scores.subjects)})."
     )
 
 

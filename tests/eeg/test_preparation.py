@@ -48,9 +48,19 @@ def test_the_report_says_what_became_of_each(recordings, prepared, tmp_path):
     assert report.prepared == ALL
     assert (report.kept, report.left_out, report.repaired) == ((), {}, {})
     assert report.hours == pytest.approx((71 + 60 + 97 + 61) / 3600)
-    assert str(report) == f"{tmp_path}/s: 4 recordings prepared, 0 already there, 0 left out; 0.1 h"
+    words = "4 recordings prepared, 0 already there, 0 left out; 0.1 h; 1 without a marked seizure"
+    assert str(report) == f"{tmp_path}/s: {words}"
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert open_store(tmp_path / "s").fingerprint == prepared.fingerprint
+
+
+def test_the_report_counts_recordings_without_a_marked_seizure_kept_ones_too(synthetic, export, tmp_path):
+    export(synthetic(60, marks=[(20.0, 5.0, "absence")]), tmp_path / "in" / "a.edf")  # in a recording: a remark
+    words = "1 recording prepared, 0 already there, 0 left out; 0.0 h; 1 without a marked seizure"
+    assert str(prepare(tmp_path / "in", tmp_path / "s")) == f"{tmp_path}/s: {words}"
+    export(synthetic(60, marks=[(20.0, 5.0, "seizure")]), tmp_path / "in" / "b.edf")
+    report = prepare(tmp_path / "in", tmp_path / "s")
+    assert (report.prepared, report.kept, report.without_seizures) == (("b.edf",), ("a.edf",), 1)
 
 
 def test_what_is_there_is_kept(both):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -59,6 +60,39 @@ def test_a_caller_that_stops_listening_waits_for_nobody():
     began = time.monotonic()
     work.close()
     assert time.monotonic() - began < 4
+
+
+def test_a_process_that_ends_between_two_tasks_costs_one_task():
+    """It has answered, and is gone when the next task comes."""
+    tasks = [(number,) for number in range(4)]
+    outcomes = []
+    for outcome in in_processes(answer_and_die, tasks, 2):
+        outcomes.append(outcome)
+        time.sleep(0.3)
+    assert sorted(task for task, _ in outcomes) == tasks
+    assert any(isinstance(outcome, ProcessDied) for _, outcome in outcomes)
+    for (number,), outcome in outcomes:
+        assert outcome == number or "exit code 7" in str(outcome)
+
+
+def answer_and_die(number):
+    threading.Timer(0.05, os._exit, (7,)).start()
+    return number
+
+
+def test_processes_of_the_caller_that_live_on_do_not_delay_the_end():
+    """A fork without exec, as of a loader's workers, holds open whatever its parent has open."""
+    outcomes, forked = [], None
+    began = time.monotonic()
+    for _, outcome in in_processes(abs, [(-1,), (-2,), (-3,)], 2):
+        outcomes.append(outcome)
+        if not forked and not (forked := os.fork()):
+            time.sleep(5)
+            os._exit(0)
+    assert sorted(outcomes) == [1, 2, 3]
+    assert time.monotonic() - began < 4
+    os.kill(forked, signal.SIGKILL)
+    os.waitpid(forked, 0)
 
 
 def test_a_script_needs_no_guard(tmp_path):

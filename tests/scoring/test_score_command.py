@@ -41,7 +41,7 @@ def test_the_table_has_a_row_a_subject_and_their_mean(pairs, monkeypatch):
     assert ["mean", "36.0", "0.250", "0.250", "0.167"] in found
     assert ["sub-01", "1.00", "10", "70", "720", "17280.0", "0.143", "0.014", "0.025"] in found  # seconds
     words = " ".join(result.stdout.split())
-    assert "F1 of seizures is 0.333, over 1 of 2 subjects" in words
+    assert "F1 of seizures is 0.333 (subjects that have one: 1 of 2)" in words
     assert "2/2" in result.stderr  # progress
 
 
@@ -51,7 +51,7 @@ def test_two_files_have_no_mean_and_no_progress(pairs):
     assert result.exit_code == 0
     assert result.stderr == ""
     assert not [row for row in rows(result.stdout) if row[:1] == ["mean"]]
-    assert "F1 of seizures is -, over 0 of 1 subjects" in " ".join(result.stdout.split())
+    assert "F1 of seizures is - (subjects that have one: 0 of 1)" in " ".join(result.stdout.split())
 
 
 def test_json_is_what_the_function_gives(pairs):

@@ -99,6 +99,21 @@ def test_a_lane_does_not_lean_on_the_other_lanes_cells(chapter):
 
 
 @pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("import time; time.sleep(99)", r"still running after 2 s. Allow it more \(--timeout\)"),
+        ("import os; os._exit(7)", "it ended the kernel"),
+    ],
+)
+def test_a_cell_that_never_ends_or_ends_the_kernel_is_named(chapter, cell, reason):
+    edit(chapter, lambda notebook: notebook.cells[1].update(source=cell))
+    before = chapter.read_bytes()
+    with pytest.raises(NotebookError, match=rf"cell 2 \(import .*\): {reason}"):
+        execute(chapter, "cpu", timeout=2)
+    assert chapter.read_bytes() == before
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda nb: nb.cells[0].update(source="word = 'other'"), "code cells changed since they ran"),

@@ -49,6 +49,8 @@ class PreparationReport:
         What was changed beyond what the file says, of those in the store (`repairs`).
     hours : float
         Length of all that is in the store from this folder.
+    without_seizures : int
+        How many of these recordings have no marked seizure. More than expected: their marks may use other words.
     """
 
     store: Path
@@ -57,11 +59,13 @@ class PreparationReport:
     left_out: dict
     repaired: dict
     hours: float
+    without_seizures: int
 
     def __str__(self):
         lines = [
-            f"{self.store}: {len(self.prepared)} recordings prepared, {len(self.kept)} already there, "
-            f"{len(self.left_out)} left out; {self.hours:.1f} h"
+            f"{self.store}: {len(self.prepared)} recording{'s' * (len(self.prepared) != 1)} prepared, "
+            f"{len(self.kept)} already there, {len(self.left_out)} left out; {self.hours:.1f} h; "
+            f"{self.without_seizures} without a marked seizure"
         ]
         lines += [f"  left out  {id}: {reason}" for id, reason in self.left_out.items()]
         lines += [f"  repaired  {id}: {'; '.join(repairs)}" for id, repairs in self.repaired.items()]
@@ -130,6 +134,7 @@ def prepare(folder, store, *, interpolate=False, workers=None, progress=None, **
         left_out={id: outcome["left_out"] for id, outcome in sorted(outcomes.items()) if "left_out" in outcome},
         repaired={id: outcome["repairs"] for id, outcome in done.items() if outcome["repairs"]},
         hours=sum(outcome["n_samples"] for outcome in done.values()) / SFREQ / 3600,
+        without_seizures=sum(not outcome["seizures"] for outcome in done.values()),
     )
 
 
@@ -214,7 +219,7 @@ def _prepare_one(folder, name, store, options):
             place.with_name(Path(before["file"]).name).unlink(missing_ok=True)
     except OSError as fault:
         return {"stop": f"cannot be written ({fault.strerror or fault})"}
-    return {"kept": kept, "n_samples": entry["n_samples"], "repairs": entry["repairs"]}
+    return {"kept": kept, **{name: entry[name] for name in ("n_samples", "repairs", "seizures")}}
 
 
 def _entry(place):

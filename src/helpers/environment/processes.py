@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 
 __all__ = ["ProcessDied", "in_processes"]
@@ -77,7 +78,8 @@ def in_processes(function: Callable, tasks: Sequence[tuple], workers: int) -> It
         def stop(process):
             selector.unregister(process.stdout)
             busy.pop(process)
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # it may have ended with a task unread
+                process.stdin.close()
             process.stdout.close()
             return process.wait()
 
@@ -95,6 +97,9 @@ def in_processes(function: Callable, tasks: Sequence[tuple], workers: int) -> It
                             busy[process] = waiting.pop()
                             _send(process.stdin, busy[process])
                         else:
+                            # The end of its input would end it, but a process that the caller forked meanwhile (a
+                            # loader's, say) holds that open, too.
+                            process.kill()
                             stop(process)
                         continue
                     code = stop(process)

@@ -70,7 +70,8 @@ def execute(path, lane, commit=None, timeout=900, progress=None, home=False):
     Raises
     ------
     NotebookError
-        If the pair differs, the lane's device is missing, or a cell raises. The file is then as it was.
+        If the pair differs, the lane's device is missing, or a cell raises, takes too long or ends the kernel. The
+        file is then as it was.
     """
     path = Path(path)
     if lane not in LANES:
@@ -153,7 +154,7 @@ def _read_pair(path):
 
 def _run(notebook, path, lane, timeout, progress):
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     client = NotebookClient(
         notebook,
@@ -169,9 +170,15 @@ def _run(notebook, path, lane, timeout, progress):
         for index, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, index)
-            except CellExecutionError as fault:
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as fault:
+                if isinstance(fault, CellExecutionError):
+                    reason = f"{fault.ename}: {fault.evalue}"
+                elif isinstance(fault, CellTimeoutError):
+                    reason = f"still running after {timeout} s. Allow it more (--timeout), or run it by hand."
+                else:
+                    reason = "it ended the kernel; with signal 9, memory may have run out."
                 first = cell.source.partition("\n")[0]
-                raise NotebookError(f"{path}, cell {index + 1} ({first}): {fault.ename}: {fault.evalue}") from fault
+                raise NotebookError(f"{path}, cell {index + 1} ({first}): {reason}") from fault
             if progress:
                 progress(index + 1, len(notebook.cells))
         report = json.loads(_ask(client, _REPORT))

@@ -1,4 +1,4 @@
-"""Exercises of chapter 11: the focal loss, an order that needs no memory, the schedule, and when to stop."""
+"""Exercises of chapter 11: the focal loss, who meets which window when, the schedule, and when to stop."""
 
 import math
 
@@ -45,59 +45,50 @@ def check_focal_loss(answer):
             )
 
 
-def batch_of(seed, epoch, step, windows, size):
-    order = np.random.default_rng([seed, epoch]).permutation(windows)
-    return order[step * size : (step + 1) * size]
+def met_at(epoch, place, windows, batch_size, devices):
+    steps = windows // batch_size  # of an epoch
+    batch, seat = divmod(place, batch_size)
+    if batch == steps:  # left out: it would be in the batch that is not full
+        return -1, -1
+    return epoch * steps + batch, seat % devices
 
 
-def check_batch_of(answer):
-    def ask(*arguments):
-        return np.asarray(attempt(answer, *arguments))
-
-    for seed, windows, size in [(3, 23, 4), (11, 640, 64), (0, 10, 5)]:
-        steps = windows // size
-        for epoch in (0, 1, 5):
-            backward = [ask(seed, epoch, step, windows, size) for step in reversed(range(steps))][::-1]
-            forward = [ask(seed, epoch, step, windows, size) for step in range(steps)]
-            for step, (one, other) in enumerate(zip(forward, backward, strict=True)):
-                _expect(
-                    one.shape == other.shape and (one == other).all(),
-                    f"batch_of({seed}, {epoch}, {step}, {windows}, {size})",
-                    f"first {other.tolist()}, then {one.tolist()}",
-                    "the same both times: only its arguments may decide, not what was called before",
-                )
-            drawn = np.concatenate(forward)
-            fits = len(set(drawn.tolist())) == len(drawn) == steps * size and set(drawn.tolist()) <= set(range(windows))
-            _expect(
-                fits,
-                f"all {steps} batches of batch_of({seed}, {epoch}, …, {windows}, {size})",
-                f"{len(set(drawn.tolist()))} different windows in {len(drawn)} places",
-                f"{steps * size} different ones from 0 to {windows - 1}: no window twice in an epoch",
+def check_met_at(answer):
+    draw = np.random.default_rng(4)
+    cases = [
+        (0, 0, 8, 4, 2),
+        (2, 5, 10, 4, 2),
+        (1, 9, 10, 4, 2),
+        (3, 11, 12, 6, 3),
+        (0, 7, 9, 4, 1),
+        (5, 640, 643, 64, 8),
+    ]
+    for _ in range(14):
+        devices, epoch = int(draw.integers(1, 5)), int(draw.integers(0, 6))
+        batch_size = devices * int(draw.integers(1, 5))
+        windows = batch_size + int(draw.integers(0, 40))
+        cases.append((epoch, int(draw.integers(0, windows)), windows, batch_size, devices))
+    for case in cases:
+        found, expected = attempt(answer, *case), _dealt(*case)
+        if np.shape(found) != (2,) or tuple(found) != expected:
+            raise WrongAnswer(
+                f"met_at{case} gave {found}, expected {expected}: steps are counted over all epochs, an epoch leaves "
+                "out what fills no batch, and a batch is dealt to the devices in turns."
             )
-    first = ask(7, 0, 0, 500, 50)
-    for what, other in {
-        "the next epoch": (7, 1),
-        "another seed": (8, 0),
-        "epoch 1 of seed 6": (6, 1),  # seed + epoch is the same
-        "seed 0 and epoch 7": (0, 7),  # so is seed · anything + …; and the two swapped
-    }.items():
-        _expect(
-            (ask(*other, 0, 500, 50) != first).any(),
-            f"batch_of for {what}",
-            "the very order of seed 7, epoch 0",
-            "another order: every pair of seed and epoch has its own",
-        )
-    _expect(
-        (first != np.sort(first)).any() or first.max() > 49,
-        "batch_of(7, 0, 0, 500, 50)",
-        "the first windows in their order",
-        "a shuffled choice: neighboring windows overlap, and a batch of them says little",
-    )
 
 
-def _expect(holds, call, found, expected):
-    if not holds:
-        raise WrongAnswer(f"{call} gave {found}, expected {expected}.")
+def _dealt(epoch, place, windows, batch_size, devices):
+    """`met_at` by dealing out every window of every epoch, one after the other."""
+    step, met = 0, (-1, -1)
+    for now in range(epoch + 1):
+        left = list(range(windows))
+        while len(left) >= batch_size:
+            batch, left = left[:batch_size], left[batch_size:]
+            for device in range(devices):
+                if now == epoch and place in batch[device::devices]:
+                    met = (step, device)
+            step += 1
+    return met
 
 
 def learning_rate(step, total, warmup, highest):
@@ -192,21 +183,32 @@ EXERCISES = [
     ),
     Exercise(
         "11.2",
-        "np.random.default_rng takes a list of integers as its seed.",
-        check_batch_of,
-        batch_of,
+        "how many steps has an epoch, and in which of its batches is the place?",
+        check_met_at,
+        met_at,
         {
-            "seed + epoch": lambda seed, epoch, step, windows, size: batch_of(seed + epoch, 0, step, windows, size),
-            "draws each batch by itself": lambda seed, epoch, step, windows, size: np.random.default_rng(
-                [seed, epoch, step]
-            ).choice(windows, size, replace=False),
-            "keeps a generator": lambda seed, epoch, step, windows, size, kept=np.random.default_rng(1): (  # noqa: B008
-                kept.permutation(windows)[step * size : (step + 1) * size]
+            "counts the batch that is not full": lambda epoch, place, windows, batch_size, devices: (
+                epoch * math.ceil(windows / batch_size) + place // batch_size,
+                place % batch_size % devices,
             ),
-            "forgets the epoch": lambda seed, epoch, step, windows, size: batch_of(seed, 0, step, windows, size),
-            "does not shuffle": lambda seed, epoch, step, windows, size: np.arange(windows)[
-                step * size : (step + 1) * size
-            ],
+            "goes on with what was left out": lambda epoch, place, windows, batch_size, devices: (
+                (epoch * windows + place) // batch_size,
+                (epoch * windows + place) % batch_size % devices,
+            ),
+            "leaves nothing out": lambda epoch, place, windows, batch_size, devices: (
+                epoch * (windows // batch_size) + place // batch_size,
+                place % batch_size % devices,
+            ),
+            "a batch for each device": lambda epoch, place, windows, batch_size, devices: met_at(
+                epoch, place, windows, batch_size * devices, devices
+            ),
+            "blocks instead of turns": lambda epoch, place, windows, batch_size, devices: (
+                step := met_at(epoch, place, windows, batch_size, devices)[0],
+                -1 if step < 0 else place % batch_size // (batch_size // devices),
+            ),
+            "begins each epoch at step 0": lambda epoch, place, windows, batch_size, devices: met_at(
+                0, place, windows, batch_size, devices
+            ),
         },
     ),
     Exercise(
