@@ -230,9 +230,15 @@ def prepare(
         manifest = build_manifest(prepared)
     except (RecordingError, StoreError) as fault:
         _fail(fault)
-    counts = ", ".join(f"{number:,} {kind}" for kind, number in manifest.counts.items())
+    except KeyboardInterrupt:
+        _fail("stopped by Ctrl-C. What was prepared stays; the same command goes on with the rest.", 130)
+    counts, quotas = manifest.counts, manifest.quotas
+    shown = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
+    short = [f"{counts[kind]:,} of {quotas[kind]:,} {kind}" for kind in counts if counts[kind] < quotas[kind]]
     print(f"in the store: {len(prepared.recordings)} recordings of {len(prepared.subjects)} subjects")
-    print(f"windows by their share of seizure: {counts}")
+    print(f"windows by their share of seizure: {shown}")
+    if short:
+        print(f"a balanced set of them has fewer than it asks for: {', '.join(short)}")
 
 
 @app.command()

@@ -150,6 +150,7 @@ def test_every_window_has_the_same_chance(hours):
 def test_where_there_are_fewer_than_asked_for_all_are_taken(prepared):
     manifest = build_manifest(prepared)
     assert manifest.balanced(0).counts == {"none": 1, "partial": 5, "full": 1}
+    assert manifest.quotas == {"none": 12, "partial": 5, "full": 1}
     assert manifest.of(["third"]).balanced(0).counts == {"none": 0, "partial": 2, "full": 0}
 
 

@@ -252,6 +252,7 @@ def test_the_command_reports_and_goes_on(spoiled, tmp_path):
     assert "bad/slow.edf: the rate is 50 Hz" in done.stdout
     assert "in the store: 4 recordings of 3 subjects" in done.stdout
     assert "1 none, 5 partial, 5 full" in done.stdout
+    assert "a balanced set of them has fewer than it asks for: 1 of 12 none\n" in done.stdout
     assert (tmp_path / "s" / "manifest.npz").is_file()
 
 
@@ -337,6 +338,33 @@ def test_a_bipolar_recording_in_the_channels_of_chb_mit(synthetic, export, tmp_p
     assert any("16 electrodes from 22 bipolar channels" in text for text in store["chb01_01.edf"].repairs)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"line": 55}, "line is 55; expected 50 or 60"),
+        ({"l_freq": 30.0, "h_freq": 0.5}, "the pass band is 30.0 to 0.5 Hz"),
+        ({"l_freq": -1.0}, "the pass band is -1.0 to 120.0 Hz"),
+        ({"workers": 0}, "workers is 0; expected at least 1"),
+    ],
+)
+def test_a_wrong_option_is_one_error_before_any_work(both, options, said):
+    folder, store = both
+    before = files(store)
+    with pytest.raises(ValueError, match=said):
+        prepare(folder, store, **{"workers": 1, **options})
+    assert files(store) == before
+
+
+def test_ctrl_c_says_what_stays(recordings, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helpers.eeg.preparation.read_recording", interrupted)
+    done = CliRunner().invoke(app, ["prepare", str(recordings), "--store", str(tmp_path / "s"), "--workers", "1"])
+    assert done.exit_code == 130
+    assert "error: stopped by Ctrl-C. What was prepared stays; the same command goes on with the rest." in done.stderr
+
+
 # -- folders and disks ------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +391,15 @@ def test_a_store_that_cannot_be_written(recordings, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"file.*: cannot be written \(.*\). Choose another folder"):
         prepare(recordings, tmp_path / "file" / "s", workers=1)
+
+
+def test_a_name_too_long_for_the_store_is_left_out(folder, prepared, tmp_path):
+    shutil.copy(folder / NIGHT, folder / f"{'x' * 224}.edf")  # a file's name has at most 255 bytes
+    report = prepare(folder, tmp_path / "s", workers=1)
+    assert list(report.left_out.values()) == [
+        "its name is too long for the store, which adds 32 characters to it. Rename the file."
+    ]
+    assert open_store(tmp_path / "s").fingerprint == prepared.fingerprint
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_was_done(recordings, prepared, tmp_path):

@@ -16,7 +16,12 @@ def store(subjects, ill=(), recordings=3):
     return SimpleNamespace(
         path="store",
         recordings=[
-            SimpleNamespace(subject=subject, seizures=((1.0, 2.0),) if subject in ill and not number else ())
+            SimpleNamespace(
+                id=f"{subject}/{number}",
+                subject=subject,
+                seizures=((1.0, 2.0),) if subject in ill and not number else (),
+                sha256=f"of {subject}, {number}",
+            )
             for subject, number in names
         ],
     )
@@ -73,6 +78,15 @@ def test_fewer_subjects_than_splits():
 def test_fractions_that_are_none(fractions):
     with pytest.raises(ValueError, match="above 0 that add up to 1"):
         split_subjects(store(people(9)), fractions, 0)
+
+
+def test_one_subject_under_two_names_is_named():
+    found = store(people(9))
+    found.recordings[1].sha256 = found.recordings[10].sha256  # of the same subject: no leak
+    split_subjects(found, FRACTIONS, 0)
+    found.recordings[5].sha256 = found.recordings[21].sha256
+    with pytest.raises(StoreError, match="sub-005/0 of sub-005 and sub-003/2 of sub-003 have the same signal"):
+        split_subjects(found, FRACTIONS, 0)
 
 
 def test_a_leaked_subject_is_named_with_its_splits():

@@ -86,7 +86,7 @@ def main():
     ends = [signal.SIGKILL] * given.kills + [signal.SIGTERM, signal.SIGINT] * (given.kills // 4)
     drawn.shuffle(ends)
     options = {"checkpoint_every": 1, "batch_size": 2, "devices": given.devices, "workers": 0}
-    options["epochs"] = options["patience"] = max(3, len(ends) // 2)  # of four steps
+    options["epochs"] = options["patience"] = max(3, len(ends))  # of four steps
     whole, killed = given.folder / "whole", given.folder / "killed"
     status, total, pace = run(whole, options)
     found = {"steps": total, "whole": status, "kills": 0, "requests": 0, "other_ends": [], "half_written": 0}
@@ -94,9 +94,10 @@ def main():
     for number, how in enumerate(ends):
         # Few steps a life, or the training would be over before the last kill.
         left = total - found["resumed_at"][-1]
-        after = min(drawn.randint(how != signal.SIGKILL, max(1, 2 * total // len(ends))), max(left - 4, 1))
+        after = min(drawn.randint(how != signal.SIGKILL, total // len(ends)), max(left - 4, 1))
         life = options | {"workers": number % 2}
-        status, *_ = run(killed, life, after, drawn.uniform(0, 2 * pace), how)
+        delay = 2 * pace * drawn.random() ** 3  # most of them soon after the step, when it is saved
+        status, *_ = run(killed, life, after, delay, how)
         if status != EXPECTED[how]:
             found["other_ends"].append([how.name, status])
         found["kills"] += how == signal.SIGKILL

@@ -26,7 +26,7 @@ class MemoryStore:
         duration = random.uniform(*seconds)
         onset = random.uniform(10, duration - 40)
         seizures = ((float(onset), float(onset + random.uniform(11, 29))),)
-        return StoredRecording(id, subject, int(duration * SFREQ), seizures, (), "", "", "")
+        return StoredRecording(id, subject, int(duration * SFREQ), seizures, (), "", f"of {id}", "")
 
     def __getitem__(self, id):
         return self.recordings[self._index[id]]

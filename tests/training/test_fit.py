@@ -245,6 +245,12 @@ def test_a_folder_that_cannot_be_made_is_named(store, tmp_path):
         fit(config(), store, tmp_path / "file" / "run")
 
 
+def test_weights_are_not_all_that_a_training_goes_on_from(begun, store):
+    (begun / "detector.pt").replace(begun / "last.ckpt")
+    with pytest.raises(TrainingError, match=r"last\.ckpt: holds weights alone, as detector\.pt does"):
+        fit(config(), store, begun, resume=True)
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.97])
 def test_a_damaged_checkpoint_is_named(begun, store, kept):
     path = begun / "last.ckpt"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from memory_store import MemoryStore
-from tiny import config
+from tiny import config, data_of
 
 from helpers.eeg import WINDOW, build_manifest, labels_of
 from helpers.training import DetectionData, DetectionTraining, ResumableLoader, TrainingError, WindowOrder
@@ -21,14 +21,6 @@ def store(tmp_path_factory):
 
 def order_of(store, **changes):
     return WindowOrder(config(epochs=4, batch_size=5, windows_per_epoch=None, **changes), store)
-
-
-def data_of(store, options, devices=1, rank=0):
-    """The data module as Lightning's trainer would hold it, on one of several devices."""
-    data = DetectionData(options, store, WindowOrder(options, store))
-    strategy = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(world_size=devices, global_rank=rank, strategy=strategy)
-    return data
 
 
 def test_an_epoch_is_a_balanced_set_of_the_training_subjects_windows(store):

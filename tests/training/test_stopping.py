@@ -1,5 +1,6 @@
 """A training that is asked to end, or whose processes are killed: what is saved, what is said, and where it goes on."""
 
+import multiprocessing
 import os
 import shlex
 import signal
@@ -12,7 +13,7 @@ import pytest
 import torch
 import yaml
 from memory_store import MemoryStore
-from tiny import DETECTOR, config, differences, fit_until
+from tiny import DETECTOR, config, data_of, differences, fit_until
 
 from helpers.eeg import open_store, prepare
 from helpers.eeg.synthetic import write_recordings
@@ -131,14 +132,14 @@ def children(pid):
 
 
 def kill_readers_at(step, *signals):
-    """A progress function that sends the processes that read signals, and this one, each in its turn."""
+    """A progress function by which signals come from outside to the processes that read, or to this one."""
     me, before = os.getpid(), children(os.getpid())
 
     def progress(done, total):
         if done == step:
             for to_readers, signum in signals:
                 for pid in children(me) - before if to_readers else [me]:
-                    os.kill(pid, signum)
+                    subprocess.run(["kill", f"-{signum}", f"{pid}"], check=True)
                 time.sleep(0.3)  # for the system to say that a child has died
 
     return progress
@@ -154,6 +155,18 @@ def test_the_readers_leave_the_signal_to_the_training(store, tmp_path, signum):
     with pytest.raises(ENDS[signum][0]):
         fit(config(workers=2), store, tmp_path / "run", progress=progress)
     assert saved(tmp_path / "run")["step"] == 3
+
+
+def test_the_readers_end_when_the_training_ends_them(store):
+    """As Python does with those that are left when a process ends; it waits for them then, without a limit."""
+    batches = iter(data_of(store, config(workers=2)).train_dataloader())
+    next(batches)
+    readers = multiprocessing.active_children()
+    assert len(readers) == 2
+    for reader in readers:
+        reader.terminate()
+        reader.join(timeout=30)
+    assert [reader.exitcode for reader in readers] == [0, 0]
 
 
 @linux

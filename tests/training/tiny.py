@@ -1,5 +1,7 @@
 """The smallest training that has everything: a few epochs, some steps each, of a detector of 20,000 parameters."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
@@ -25,6 +27,14 @@ def config(**changes):
     return TrainingConfig.model_validate(
         {"detector": DETECTOR, "optimizer": {"lr": 3e-3, "warmup": 0.1}, **options, **changes}
     )
+
+
+def data_of(store, options, devices=1, rank=0):
+    """The data module as Lightning's trainer would hold it, on one of several devices."""
+    data = DetectionData(options, store, WindowOrder(options, store))
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(world_size=devices, global_rank=rank, strategy=strategy)
+    return data
 
 
 class Stopped(Exception):

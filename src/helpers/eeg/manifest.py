@@ -64,6 +64,12 @@ class Manifest(Sequence):
         """Number of windows of each kind, as a dict."""
         return {kind: int((self.kind == kind).sum()) for kind in KINDS}
 
+    @property
+    def quotas(self):
+        """Number of windows of each kind that `balanced` takes, where there are as many, as a dict."""
+        partial = self.counts["partial"]
+        return {"none": 5 * partial // 2, "partial": partial, "full": 3 * partial // 10}
+
     def of(self, subjects):
         """The windows of some subjects.
 
@@ -94,7 +100,9 @@ class Manifest(Sequence):
     def balanced(self, seed):
         """All partial windows, 0.3 times as many full ones and 2.5 times as many without a seizure.
 
-        Where there are fewer than that, all of them. Drawn without replacement; the same seed draws the same.
+        Where there are fewer than that, all of them: a full window needs a seizure of a minute, and where seizures are
+        shorter, as most of the synthetic ones are, there is hardly one. `quotas` beside `counts` tells. Drawn without
+        replacement; the same seed draws the same.
 
         Parameters
         ----------
@@ -117,11 +125,11 @@ class Manifest(Sequence):
         none, partial, full = (np.flatnonzero(self.kind == kind) for kind in KINDS)
         if len(partial) == 0:
             raise StoreError(self._no_partial())
-        random = np.random.default_rng(seed)
+        random, quotas = np.random.default_rng(seed), self.quotas
         chosen = [
             partial,
-            random.permutation(full)[: 3 * len(partial) // 10],
-            random.permutation(none)[: 5 * len(partial) // 2],
+            random.permutation(full)[: quotas["full"]],
+            random.permutation(none)[: quotas["none"]],
         ]
         return self._take(np.sort(np.concatenate(chosen)))
 

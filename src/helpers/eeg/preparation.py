@@ -4,6 +4,7 @@ It can be stopped at any time, by kill -9 too, and run again: what was done is k
 recording is left out and reported; the others go on. What is on disk is said in `helpers.eeg.store`.
 """
 
+import errno
 import hashlib
 import inspect
 import io
@@ -20,7 +21,7 @@ from helpers.eeg.annotations import seizures_of
 from helpers.eeg.errors import RecordingError, StoreError
 from helpers.eeg.interpolation import interpolate_missing
 from helpers.eeg.naming import subject_of
-from helpers.eeg.preprocessing import SFREQ, preprocess
+from helpers.eeg.preprocessing import SFREQ, check_options, preprocess
 from helpers.eeg.recordings import read_recording
 from helpers.eeg.repairs import repairs
 from helpers.eeg.store import FORMAT, SCALE, entry_files, sha256_of
@@ -105,9 +106,15 @@ def prepare(folder, store, *, interpolate=False, workers=None, progress=None, **
         If the store cannot be written, or somebody else is preparing into it. What was done stays.
     TypeError
         If `preprocess` has no such option.
+    ValueError
+        If it takes no such value, or `workers` is below 1.
     """
     folder, store = Path(folder), Path(store)
-    options = {"interpolate": interpolate, **_complete(options)}
+    options = _complete(options)
+    check_options(options["l_freq"], options["h_freq"], options["line"])  # or each recording would be left out for it
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1, or None for as many as there are cores.")
+    options = {"interpolate": interpolate, **options}
     files = find_recordings(folder)
     tasks = [(str(folder), str(file.relative_to(folder)), str(store), options) for file in files]
     tasks.sort(key=lambda task: -_size(folder / task[1]))  # a long one begun last would keep one process busy alone
@@ -218,6 +225,8 @@ def _prepare_one(folder, name, store, options):
         if before.get("file") not in (None, entry["file"]):
             place.with_name(Path(before["file"]).name).unlink(missing_ok=True)
     except OSError as fault:
+        if fault.errno == errno.ENAMETOOLONG:
+            return {"left_out": "its name is too long for the store, which adds 32 characters to it. Rename the file."}
         return {"stop": f"cannot be written ({fault.strerror or fault})"}
     return {"kept": kept, **{name: entry[name] for name in ("n_samples", "repairs", "seizures")}}
 

@@ -58,10 +58,7 @@ def preprocess(raw, l_freq=0.5, h_freq=120.0, *, line="detect", causal=False):
     ValueError
         If `line` is something else, or the edges are no band.
     """
-    if line not in ("detect", 50, 60, None):
-        raise ValueError(f'line is {line!r}; expected 50 or 60 (Hz), None (no notch) or "detect".')
-    if not 0 < l_freq < h_freq:
-        raise ValueError(f"the pass band is {l_freq} to {h_freq} Hz; expected two edges above 0, the lower one first.")
+    check_options(l_freq, h_freq, line)
     sfreq = raw.info["sfreq"]
     duration, needed = raw.n_times / sfreq, max(10, 5 / l_freq)
     if duration < needed:
@@ -81,6 +78,14 @@ def preprocess(raw, l_freq=0.5, h_freq=120.0, *, line="detect", causal=False):
     for row, scaled in zip(filtered, result, strict=True):
         scaled[:] = _scaled(resample(row)[: len(scaled)])
     return result
+
+
+def check_options(l_freq, h_freq, line):
+    """Raise a ValueError if `preprocess` takes no such options, whatever the recording; for this package."""
+    if line not in ("detect", 50, 60, None):
+        raise ValueError(f'line is {line!r}; expected 50 or 60 (Hz), None (no notch) or "detect".')
+    if not 0 < l_freq < h_freq:
+        raise ValueError(f"the pass band is {l_freq} to {h_freq} Hz; expected two edges above 0, the lower one first.")
 
 
 def average_reference(raw):

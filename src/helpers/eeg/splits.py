@@ -36,7 +36,8 @@ def split_subjects(store, fractions, seed):
     Raises
     ------
     StoreError
-        If there are fewer subjects than splits.
+        If there are fewer subjects than splits, or two subjects have the same signal: then they are one, under two
+        names, whom two splits could share.
     ValueError
         If a fraction is not above 0, or they do not add up to 1.
     """
@@ -50,12 +51,25 @@ def split_subjects(store, fractions, seed):
             f"{len(fractions)} splits {', '.join(fractions)}; expected at least one for each. Prepare more recordings, "
             "or check that each subject has a folder of its own."
         )
+    _check_signals(store)
     shuffled = np.random.default_rng(seed).permutation(subjects)
     dealt = sorted(shuffled.tolist(), key=lambda subject: subject not in with_seizures)  # stable: the order stays
     splits = {name: [] for name in fractions}
     for number, subject in enumerate(dealt, start=1):
         splits[max(fractions, key=lambda name: _claim(len(splits[name]), fractions[name], number))].append(subject)
     return {name: tuple(sorted(members)) for name, members in splits.items()}
+
+
+def _check_signals(store):
+    first = {}
+    for recording in store.recordings:
+        other = first.setdefault(recording.sha256, recording)
+        if other.subject != recording.subject:
+            raise StoreError(
+                f"{store.path}: {other.id} of {other.subject} and {recording.id} of {recording.subject} have the same "
+                "signal; expected other signals of other subjects. Delete one of the files, or put both into one "
+                "subject's folder, and prepare a new store."
+            )
 
 
 def _claim(members, fraction, number):

@@ -149,6 +149,8 @@ def _checkpoint(out, resume, facts, detector, other_data):
         return None
     found = read_checkpoint(path)
     said = found["training"]
+    if "callbacks" not in found:
+        raise TrainingError(f"{path}: holds weights alone, as {BEST} does; expected all that a training goes on from.")
     if not resume:
         raise TrainingError(
             f"{out}: holds a training at step {said['step']} of {said['total_steps']}. Go on with --resume, or choose "

@@ -4,6 +4,7 @@ Lightning's own handlers do otherwise. Ctrl-C interrupts whatever is under way, 
 is lost; at SIGTERM, a process speaks to the other devices from inside the handler, whatever they are waiting for.
 """
 
+import os
 import signal
 import threading
 import time
@@ -63,8 +64,17 @@ class StopRequest:
 def leave_signals_to_the_parent(worker):
     """For a process that reads windows: what ends a training comes to all of its processes at once.
 
-    A process that dies of it makes the training die of a missing process, in the middle of saving. It ends when the
-    training does: torch's processes look every 5 s whether their parent is still there.
+    A process that dies of it makes the training die of a missing process, in the middle of saving. What the training
+    itself sends counts: that is how processes are ended that nobody asks for windows any more. And if it is killed,
+    they end by themselves: torch's look every 5 s whether their parent is still there.
     """
-    for signum in _SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS: there, the last steps are lost with such a process
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_wait_for_the_parents, daemon=True).start()
+
+
+def _wait_for_the_parents():
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
