@@ -96,6 +96,8 @@ store = open_store(lab / "store")
 print(store.subjects[:3], "…", len(store.subjects), "subjects")
 
 # %% [markdown]
+# The last number of the report counts recordings in which no seizure is marked. Of synthetic ones we know that there is none.
+#
 # Call it again, and it finds each one there, by its checksum, and does nothing. If it is killed in the middle (`kill -9`, or a power cut), nothing
 # half-written is ever taken for a recording, and the next call goes on where it stopped: `tests/eeg/kill_prepare.py` kills it at
 # random moments, and compares what is there afterwards.
