@@ -257,6 +257,8 @@ def train(
 ):
     """Train a detector. It can be stopped at any time; --resume takes the very next step.
 
+    Ctrl-C and SIGTERM let it finish its step and save it; a second Ctrl-C does not wait.
+
     Writes last.ckpt to go on from, detector.pt with the weights of the best validation, and tensorboard/.
     """
     import os

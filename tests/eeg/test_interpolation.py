@@ -6,6 +6,8 @@ import pytest
 
 from helpers.eeg import CANONICAL, RecordingError, interpolate_missing, preprocess, repairs, seizures
 
+pytestmark = pytest.mark.filterwarnings("error")  # MNE renames its templates, and warns of the old names
+
 
 @pytest.fixture(scope="module")
 def smooth(synthetic):

@@ -9,15 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from memory_store import MemoryStore
-from tiny import DETECTOR, config, data_of, differences, fit_until
+from tiny import DETECTOR, Stopped, config, data_of, differences, fit_until
 
 from helpers.eeg import open_store, prepare
 from helpers.eeg.synthetic import write_recordings
-from helpers.training import TrainingError, WindowOrder, fit, read_checkpoint
+from helpers.training import TrainingError, WindowOrder, fit, load_config, read_checkpoint
 
 ENDS = {signal.SIGTERM: (SystemExit, 143), signal.SIGINT: (KeyboardInterrupt, 130)}
 
@@ -83,6 +84,12 @@ def test_a_validation_that_was_stopped_is_done_again_in_full(whole, tmp_path, nu
     with pytest.raises(ENDS[signum][0]):
         fit(config(), Stopping(tmp_path, signum, number), tmp_path / "run")
     assert (saved(tmp_path / "run")["step"], len(saved(tmp_path / "run")["validations"])) in [(4, 0), (8, 1), (12, 2)]
+
+    def report(figures):
+        raise Stopped
+
+    with pytest.raises(Stopped):  # once more, when that validation was done and saved
+        fit(config(), MemoryStore(tmp_path), tmp_path / "run", resume=True, report=report)
     again = fit(config(), MemoryStore(tmp_path), tmp_path / "run", resume=True)
     assert again.validations == whole[0].validations
     assert differences(tmp_path / "run", whole[0].checkpoint.parent) == []
@@ -131,30 +138,25 @@ def children(pid):
     return {int(child) for children in found for child in children}
 
 
-def kill_readers_at(step, *signals):
-    """A progress function by which signals come from outside to the processes that read, or to this one."""
+def kill_readers_at(step, signum):
+    """A progress function by which a signal comes to the processes that read, from outside."""
     me, before = os.getpid(), children(os.getpid())
 
     def progress(done, total):
         if done == step:
-            for to_readers, signum in signals:
-                for pid in children(me) - before if to_readers else [me]:
-                    subprocess.run(["kill", f"-{signum}", f"{pid}"], check=True)
-                time.sleep(0.3)  # for the system to say that a child has died
+            for pid in children(me) - before:
+                subprocess.run(["kill", f"-{int(signum)}", f"{pid}"], check=True)
+            time.sleep(0.3)  # for the system to say that a child has died
 
     return progress
 
 
-READERS, ITSELF = True, False
-
-
 @linux
 @pytest.mark.parametrize("signum", ENDS)
-def test_the_readers_leave_the_signal_to_the_training(store, tmp_path, signum):
-    progress = kill_readers_at(3, (READERS, signum), (ITSELF, signum))
-    with pytest.raises(ENDS[signum][0]):
-        fit(config(workers=2), store, tmp_path / "run", progress=progress)
-    assert saved(tmp_path / "run")["step"] == 3
+def test_the_readers_leave_the_signal_to_the_training(whole, store, tmp_path, signum):
+    """So that it has them for its next step, and does not hear of their death while it saves."""
+    progress = kill_readers_at(2, signum)
+    assert np.array_equal(fit(config(workers=2), store, tmp_path / "run", progress=progress).steps, whole[0].steps)
 
 
 def test_the_readers_end_when_the_training_ends_them(store):
@@ -164,23 +166,30 @@ def test_the_readers_end_when_the_training_ends_them(store):
     readers = multiprocessing.active_children()
     assert len(readers) == 2
     for reader in readers:
+        os.kill(reader.pid, signal.SIGINT)
+        reader.join(timeout=0.5)
+        assert reader.is_alive()
         reader.terminate()
         reader.join(timeout=30)
     assert [reader.exitcode for reader in readers] == [0, 0]
 
 
-@linux
 def test_a_reader_that_dies_of_the_signal_ends_it_as_clearly(store, tmp_path):
-    """As one may that is just beginning; what came after the last checkpoint may be lost."""
-    progress = kill_readers_at(3, (ITSELF, signal.SIGTERM), (READERS, signal.SIGKILL))
+    """As one may that is just beginning; what came after the last checkpoint is lost."""
+
+    def progress(done, total):
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated. ")  # torch, at any place
+
     with pytest.raises(SystemExit):
-        fit(config(workers=1), store, tmp_path / "run", progress=progress)
-    assert saved(tmp_path / "run")["step"] in (2, 3)  # torch hears of a death at once, but in a process's second fit
+        fit(config(), store, tmp_path / "run", progress=progress)
+    assert saved(tmp_path / "run")["step"] == 2
 
 
 @linux
 def test_a_killed_reader_is_named(store, tmp_path):
-    progress = kill_readers_at(3, (READERS, signal.SIGKILL))
+    progress = kill_readers_at(3, signal.SIGKILL)
     with pytest.raises(TrainingError, match=r"reads windows has ended: .* Go on with --resume and a lower `workers`"):
         fit(config(workers=1), store, tmp_path / "run", progress=progress)
     assert saved(tmp_path / "run")["step"] >= 2
@@ -188,11 +197,11 @@ def test_a_killed_reader_is_named(store, tmp_path):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A store on disk of three synthetic subjects, and a configuration of 40 steps that reads by two processes."""
+    """A store on disk of three synthetic subjects, and a configuration of 24 steps that reads by two processes."""
     folder = tmp_path_factory.mktemp("written")
     write_recordings(folder / "in", subjects=3, minutes=3, seed=1)
     prepare(folder / "in", folder / "store", workers=1)
-    options = {"epochs": 5, "windows_per_epoch": 8, "batch_size": 1, "workers": 2, "checkpoint_every": 3}
+    options = {"epochs": 3, "windows_per_epoch": 8, "batch_size": 1, "workers": 2, "checkpoint_every": 3}
     options |= {"detector": DETECTOR, "fractions": {"train": 0.34, "validation": 0.33, "test": 0.33}, "patience": 20}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(options))
     return folder
@@ -227,16 +236,16 @@ def test_a_signal_to_the_whole_group_ends_it_in_one_line(written, tmp_path):
         assert process.returncode == ENDS[signum][1], said
         lines = [line for line in said.splitlines() if line.strip() and "Training" not in line]
         assert lines == [f"error: stopped by {name}. To go on from the last step that was saved: {command}"]
-        assert saved(run)["step"] < 40
+        assert saved(run)["step"] < 24
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as those had
     try:
-        options = written / "tiny.yaml"
+        options = load_config(written / "tiny.yaml").model_copy(update={"workers": 0})
         fit(options, open_store(written / "store"), run, resume=True)
         fit(options, open_store(written / "store"), tmp_path / "whole")
     finally:
         torch.set_num_threads(threads)
-    assert differences(run, tmp_path / "whole") == []
+    assert set(differences(run, tmp_path / "whole")) <= {"detector.pt: /training/config/workers"}
 
 
 @linux

@@ -148,6 +148,10 @@ class Checkpoints(Checkpoint):
             if asked:
                 raise Stopped
 
+    def on_validation_start(self, trainer, module):
+        """Count the batches of this validation alone, as Lightning does in each of its own epochs."""
+        trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset()
+
     def on_validation_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0):
         """Where it has to end here, save such that whoever goes on does all of this validation."""
         if self._asked(trainer):
