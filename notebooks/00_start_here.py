@@ -311,9 +311,9 @@ record(
 )
 
 # %% [markdown]
-# On the machine that stored this page: <span data-result="ms_per_window:.1f">9.6</span> ms for a window of a minute,
+# On the machine that stored this page: <span data-result="ms_per_window:.1f">23.0</span> ms for a window of a minute,
 # and as every second is read about six times, the whole recording went through
-# <span data-result="times_real_time:.0f">1064</span> times faster than real time. A number in the text with a dotted line below
+# <span data-result="times_real_time:.0f">445</span> times faster than real time. A number in the text with a dotted line below
 # it was measured by this notebook; where you have a mouse, hovering tells on which device.
 
 # %% [markdown]
@@ -539,10 +539,10 @@ with style():
 plt.show()
 
 # %% [markdown]
-# None of them. The AUROC is <span data-result="trained_auroc:.2f"></span>, below a coin's, and nothing is broken: same
+# None of them. The AUROC is <span data-result="trained_auroc:.2f">0.35</span>, below a coin's, and nothing is broken: same
 # code, same weights as a moment ago. The network learned what its generator calls a seizure, and an absence is
-# another thing. What it finds most suspicious, with a score of <span data-result="trained_highest:.2f"></span> at minute
-# <span data-result="highest_minute:.0f"></span>, is the deep breathing.
+# another thing. What it finds most suspicious, with a score of <span data-result="trained_highest:.2f">0.50</span> at minute
+# <span data-result="highest_minute:.0f">22</span>, is the deep breathing.
 #
 # That is the second lesson in scoring. A score belongs to a detector *and* the data it was measured on. It carries over to other data as far
 # as they are alike, and the score itself does not say how far that is.

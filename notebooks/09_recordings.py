@@ -1171,9 +1171,9 @@ record(speedup_with_copy=mne_seconds / (device_seconds + copy_seconds))
 
 # %% [markdown]
 # On the machine that stored this page, <span data-result="hours:g">24</span> hours took MNE
-# <span data-result="mne_seconds:.0f">21</span> s on one core in float64, and <span data-result="device_seconds:.3f">0.023</span> s on
-# the GPU in float32: <span data-result="speedup:.0f">888</span> times faster, or
-# <span data-result="speedup_with_copy:.0f">68</span> times with the copy of <span data-result="copy_seconds:.2f">0.28</span> s, which
+# <span data-result="mne_seconds:.0f">23</span> s on one core in float64, and <span data-result="device_seconds:.3f">0.045</span> s on
+# the GPU in float32: <span data-result="speedup:.0f">502</span> times faster, or
+# <span data-result="speedup_with_copy:.0f">55</span> times with the copy of <span data-result="copy_seconds:.2f">0.37</span> s, which
 # costs more than the work. Data that are on a GPU should stay there. On two CPU cores the same code took
 # <span data-result="cpu/device_seconds:.2f">0.14</span> s for <span data-result="cpu/hours:g">1</span> hour, MNE on one of them
 # <span data-result="cpu/mne_seconds:.2f">0.69</span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)

@@ -428,9 +428,9 @@ for kind, times in took.items():
     record(**{f"{kind}_ms": middle, f"{kind}_low": low, f"{kind}_high": high})
 
 # %% [markdown]
-# <span data-result="none_ms:.2f">2.40</span> ms and <span data-result="partial_ms:.2f">2.55</span> ms (medians; half of the batches took from
-# <span data-result="none_low:.2f"></span> to <span data-result="none_high:.2f"></span> and from
-# <span data-result="partial_low:.2f"></span> to <span data-result="partial_high:.2f"></span> ms). Look at how far the medians lie apart, and how wide
+# <span data-result="none_ms:.2f">3.74</span> ms and <span data-result="partial_ms:.2f">3.62</span> ms (medians; half of the batches took from
+# <span data-result="none_low:.2f">2.97</span> to <span data-result="none_high:.2f">3.93</span> and from
+# <span data-result="partial_low:.2f">3.07</span> to <span data-result="partial_high:.2f">3.91</span> ms). Look at how far the medians lie apart, and how wide
 # each spreads: bytes are bytes. Run the cells again, and the order may turn around.
 
 # %% [markdown]
@@ -707,7 +707,7 @@ record(precision_day=100 * precision(with_seizure), day_rate=100 * with_seizure)
 # %% [markdown]
 # From <span data-result="precision_balanced:.0f">59</span> % to <span data-result="precision_day:.1f">0.4</span> %, with not a bit changed in
 # the classifier: <span data-result="day_rate:.2f">0.13</span> % of that day's windows have a seizure, and
-# <span data-result="a_day:,.0f"></span> of the others get a yes. (Windows that follow each other join to one alarm; chapter 12 counts alarms a day,
+# <span data-result="a_day:,.0f">1,503</span> of the others get a yes. (Windows that follow each other join to one alarm; chapter 12 counts alarms a day,
 # and the mildest of its limits is ten.) A precision, an accuracy or
 # an F1 computed on a balanced set describes the balancing. Three rules follow.
 #
@@ -831,11 +831,11 @@ record(batch_seconds=batch_seconds, their_seconds=their_seconds)
 record(their_file=their_file, their_megabytes=310e3 / 3734)
 
 # %% [markdown]
-# <span data-result="npz_ms:.0f">139</span> ms against <span data-result="map_ms:.2f">0.07</span> ms:
-# <span data-result="time_ratio:.0f">2046</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
-# windows takes 8 workers, as they had, <span data-result="batch_seconds:.1f">2.2</span> s for recordings like this one. By their own
-# figures, 310 GB in 3734 files, theirs had <span data-result="their_megabytes:.0f"></span> MB, <span data-result="their_file:.1f"></span> times
-# as many, and unpacking takes time in proportion: <span data-result="their_seconds:.1f"></span> s. So unpacking alone explains about what they saw, with
+# <span data-result="npz_ms:.0f">326</span> ms against <span data-result="map_ms:.2f">0.13</span> ms:
+# <span data-result="time_ratio:.0f">2545</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
+# windows takes 8 workers, as they had, <span data-result="batch_seconds:.1f">5.2</span> s for recordings like this one. By their own
+# figures, 310 GB in 3734 files, theirs had <span data-result="their_megabytes:.0f">83</span> MB, <span data-result="their_file:.1f">2.5</span> times
+# as many, and unpacking takes time in proportion: <span data-result="their_seconds:.1f">13.2</span> s. So unpacking alone explains about what they saw, with
 # a GPU that waits. A later version of [their program](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2) has memory maps.
 #
 # Compression is not the fault; the *unit* is. Whatever has to be unpacked as a whole should be about as large as what is asked for.
@@ -934,8 +934,8 @@ record(
 )
 
 # %% [markdown]
-# On a GPU: <span data-result="gpu/store_rate:,.0f"></span> windows a second from the store, through one core and over the bus, and
-# <span data-result="gpu/gather_rate:,.0f"></span> gathered on the device, <span data-result="gpu/gather_gain:.1f"></span> times as many. On two CPU
+# On a GPU: <span data-result="gpu/store_rate:,.0f">1,510</span> windows a second from the store, through one core and over the bus, and
+# <span data-result="gpu/gather_rate:,.0f">240,662</span> gathered on the device, <span data-result="gpu/gather_gain:.1f">159.3</span> times as many. On two CPU
 # cores: <span data-result="cpu/store_rate:,.0f">8,727</span> from the store, <span data-result="cpu/gather_rate:,.0f">2,651</span>
 # gathered, <span data-result="cpu/gather_gain:.1f">0.3</span> times as many. There it does not pay: no bus is saved, and where the store copies whole rows, a
 # general gather looks up each of its samples. Without a GPU, read from the store.
