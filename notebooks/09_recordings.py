@@ -1175,8 +1175,8 @@ record(speedup_with_copy=mne_seconds / (device_seconds + copy_seconds))
 # the GPU in float32: <span data-result="speedup:.0f">502</span> times faster, or
 # <span data-result="speedup_with_copy:.0f">55</span> times with the copy of <span data-result="copy_seconds:.2f">0.37</span> s, which
 # costs more than the work. Data that are on a GPU should stay there. On two CPU cores the same code took
-# <span data-result="cpu/device_seconds:.2f">0.14</span> s for <span data-result="cpu/hours:g">1</span> hour, MNE on one of them
-# <span data-result="cpu/mne_seconds:.2f">0.69</span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)
+# <span data-result="cpu/device_seconds:.2f">0.20</span> s for <span data-result="cpu/hours:g">1</span> hour, MNE on one of them
+# <span data-result="cpu/mne_seconds:.2f">0.95</span> s. (MNE can filter on a GPU too, `n_jobs="cuda"`; we did not measure that.)
 #
 # One trap lies in wait on recent NVIDIA GPUs. PyTorch lets cuDNN compute float32 *convolutions* in TF32, which keeps 10
 # bits after the point instead of 23, and a resampler that is written as a convolution is a convolution.

@@ -936,8 +936,8 @@ record(
 # %% [markdown]
 # On a GPU: <span data-result="gpu/store_rate:,.0f">1,510</span> windows a second from the store, through one core and over the bus, and
 # <span data-result="gpu/gather_rate:,.0f">240,662</span> gathered on the device, <span data-result="gpu/gather_gain:.1f">159.3</span> times as many. On two CPU
-# cores: <span data-result="cpu/store_rate:,.0f">8,727</span> from the store, <span data-result="cpu/gather_rate:,.0f">2,651</span>
-# gathered, <span data-result="cpu/gather_gain:.1f">0.3</span> times as many. There it does not pay: no bus is saved, and where the store copies whole rows, a
+# cores: <span data-result="cpu/store_rate:,.0f">8,126</span> from the store, <span data-result="cpu/gather_rate:,.0f">2,996</span>
+# gathered, <span data-result="cpu/gather_gain:.1f">0.4</span> times as many. There it does not pay: no bus is saved, and where the store copies whole rows, a
 # general gather looks up each of its samples. Without a GPU, read from the store.
 #
 # And with one? The detector itself decides. As long as a training step takes longer than its batch, the store with a worker or two keeps up and holds archives
