@@ -313,7 +313,8 @@ record(
 # %% [markdown]
 # On the machine that stored this page: <span data-result="ms_per_window:.1f">23.0</span> ms for a window of a minute,
 # and as every second is read about six times, the whole recording went through
-# <span data-result="times_real_time:.0f">445</span> times faster than real time. A number in the text with a dotted line below
+# <span data-result="times_real_time:.0f">445</span> times faster than real time. (A first run on a GPU also compiles its kernels;
+# [chapter 08](08_detector.ipynb) times them without.) A number in the text with a dotted line below
 # it was measured by this notebook; where you have a mouse, hovering tells on which device.
 
 # %% [markdown]

@@ -835,8 +835,8 @@ record(their_file=their_file, their_megabytes=310e3 / 3734)
 # <span data-result="time_ratio:.0f">2545</span> times as long, for <span data-result="bytes_ratio:.0f">56</span> times the bytes. A batch of 128
 # windows takes 8 workers, as they had, <span data-result="batch_seconds:.1f">5.2</span> s for recordings like this one. By their own
 # figures, 310 GB in 3734 files, theirs had <span data-result="their_megabytes:.0f">83</span> MB, <span data-result="their_file:.1f">2.5</span> times
-# as many, and unpacking takes time in proportion: <span data-result="their_seconds:.1f">13.2</span> s. So unpacking alone explains about what they saw, with
-# a GPU that waits. A later version of [their program](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2) has memory maps.
+# as many, and unpacking takes time in proportion: <span data-result="gpu/their_seconds:.1f">13.2</span> s on this machine, and
+# <span data-result="cpu/their_seconds:.1f">6.5</span> s on one with other cores. So unpacking alone is enough for what they saw, with a GPU that waits. A later version of [their program](https://github.com/Clarity-Digital-Twin/brain-go-brr-v2) has memory maps.
 #
 # Compression is not the fault; the *unit* is. Whatever has to be unpacked as a whole should be about as large as what is asked for.
 

@@ -353,8 +353,8 @@ with style():
 plt.show()
 
 # %% [markdown]
-# It falls, if more slowly: from <span data-result="first:.2f">0.31</span> to <span data-result="nonsense:.3f">0.000</span>; with the right labels to
-# <span data-result="learned:.3f">0.000</span>. So this check finds a wrong sign, a forgotten `zero_grad`, a detached tensor, a learning
+# It falls all the same, with a delay: from <span data-result="first:.2f">0.31</span> to <span data-result="nonsense:.4f">0.0003</span>; with the right labels to
+# <span data-result="learned:.4f">0.0003</span>. So this check finds a wrong sign, a forgotten `zero_grad`, a detached tensor, a learning
 # rate of zero. It never finds *wrong labels*: by heart, anything can be learned. For those, look at windows with their labels, as chapter 10
 # does, and at subjects that the network has not seen.
 #
@@ -1183,8 +1183,10 @@ def half_precision():
 
 
 # %% [markdown]
-# Look at three things: the speed, the memory, and whether the losses differ by more than two trainings with other seeds would. The first
-# loss shows the rounding alone. Later ones differ more, because each training goes its own way from there. What remains is a comparison
+# Look at three things. The *speed*: "several times as fast" was said of matrix products, and a step has much besides them, such as norms, the
+# optimizer's float32 numbers, reading, and Python that starts one small kernel after the other ([chapter 05](05_ssm_to_ssd.ipynb)
+# measures how long a GPU waits for that). So a tenth or so is what is left of it here. The *memory*: this is what the sixteen bits save. And the *losses*: the first
+# one shows the rounding alone. Later ones differ more, because each training goes its own way from there. What remains is a comparison
 # of scores, with several seeds, on validation subjects; no single curve settles it.
 
 # %% [markdown]
