@@ -684,9 +684,9 @@ def _print_evaluations(evaluations):
     console = Console(markup=False, emoji=False)
     console.print(table)
     console.print(
-        "Best: highest sensitivity by SzCORE with at most so many false alarms, its threshold chosen on these"
+        "Best: highest sensitivity by SzCORE with at most so many false alarms, its threshold chosen on these very "
+        "recordings; no estimate for others."
     )
-    console.print("very recordings: no estimate for others.")
 
 
 def _print_file_scores(scores):
