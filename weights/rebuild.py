@@ -67,7 +67,7 @@ def tables(figures):
         size = f"{network['recordings']} × {60 * network['hours'] / network['recordings']:.0f} min, "
         marked, merged = network["overlap"]["reference"], network["event"]["reference"]
         text += f"**{title}** ({size}{marked} marked seizures; SzCORE makes {merged} of them):\n\n"
-        text += "| | this detector | the rule |\n|---|---|---|\n"
+        text += "| measured | this detector | the rule |\n|---|---|---|\n"
         for row, cell in list(ROWS.items())[: len(ROWS) if merged > 1 else -1]:  # with one seizure it is 0 or 1
             text += f"| {row} | {cell(network)} | {cell(rule)} |\n"
         text += "\n"

