@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -153,10 +154,26 @@ def kill_readers_at(step, signum):
 
 @linux
 @pytest.mark.parametrize("signum", ENDS)
-def test_the_readers_leave_the_signal_to_the_training(whole, store, tmp_path, signum):
-    """So that it has them for its next step, and does not hear of their death while it saves."""
-    progress = kill_readers_at(2, signum)
-    assert np.array_equal(fit(config(workers=2), store, tmp_path / "run", progress=progress).steps, whole[0].steps)
+def test_the_readers_leave_the_signal_to_the_training(whole, tmp_path, signum):
+    """So that it has them for its next step, and does not hear of their death while it saves.
+
+    In a process that has nothing else to do, as a training has.
+    """
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from memory_store import MemoryStore
+        from test_stopping import config, fit, kill_readers_at
+
+        run = {str(tmp_path / "run")!r}
+        fit(config(workers=2), MemoryStore({str(tmp_path)!r}), run, progress=kill_readers_at(2, {int(signum)}))
+    """
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    steps = read_checkpoint(tmp_path / "run" / "last.ckpt")["steps"]
+    assert np.array_equal(steps.numpy(), whole[0].steps)
 
 
 def test_the_readers_end_when_the_training_ends_them(store):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from helpers.eeg import SFREQ, WINDOW, labels_of, window_starts
 from helpers.training.errors import TrainingError
-from helpers.training.stopping import leave_signals_to_the_parent
+from helpers.training.stopping import leave_signals_to_the_parent, signals_held
 
 __all__ = ["RATE", "DetectionData", "ResumableLoader"]
 
@@ -76,7 +76,7 @@ class DetectionData(LightningDataModule):
         rows = rows[self.trainer.global_rank :: devices]
         size = self._config.batch_size // devices
         batches = [rows[first : first + size] for first in range(0, len(rows), size)]
-        return DataLoader(
+        return _Loader(
             _ValidationBatches(self._store, self.validation_windows, batches), batch_size=None, **self._options()
         )
 
@@ -88,7 +88,15 @@ class DetectionData(LightningDataModule):
         }
 
 
-class ResumableLoader(DataLoader):
+class _Loader(DataLoader):
+    """A loader whose processes are born deaf to what ends a training; see `leave_signals_to_the_parent`."""
+
+    def __iter__(self):
+        with signals_held():
+            return super().__iter__()
+
+
+class ResumableLoader(_Loader):
     """A loader of whole batches that goes on where its state says; in order, by any number of workers.
 
     Parameters

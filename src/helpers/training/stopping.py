@@ -10,7 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-__all__ = ["StopRequest", "Stopped", "leave_signals_to_the_parent"]
+__all__ = ["StopRequest", "Stopped", "leave_signals_to_the_parent", "signals_held"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ONE_WISH = 1.0  # s; `timeout -s INT` and some job systems send the same signal to a process and to its group
@@ -59,6 +59,23 @@ class StopRequest:
             self.signum, self._since = signum, now
         elif signum == signal.SIGINT and now - self._since > _ONE_WISH:
             raise KeyboardInterrupt  # somebody does not want to wait for the step
+
+
+@contextmanager
+def signals_held():
+    """Hold both signals back from here on, also in every process that begins meanwhile, in whatever thread of it.
+
+    `leave_signals_to_the_parent` speaks for the thread that calls it and those that come later. A library that starts
+    a thread of its own in each new process would be there before it, and the signal would find that one.
+    """
+    if not hasattr(signal, "sigwaitinfo"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def leave_signals_to_the_parent(worker):
