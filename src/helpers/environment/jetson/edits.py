@@ -171,7 +171,7 @@ def _known_calls(tree: ast.Module, name: str) -> list[ast.Call]:
         found += [(method.name, call.func.attr) for call in mine]
         calls += mine
     if found != CALLS:
-        raise _unknown(name, f"{FILES[name]} makes {len(found)} calls of {COMPILED}")
+        raise _unknown(name, f"{FILES[name]} calls {', '.join(call for _, call in found) or 'no C++ function'}")
     for call in calls:
         wanted = ARGUMENTS[call.func.attr]
         if call.keywords or any(isinstance(item, ast.Starred) for item in call.args) or len(call.args) != wanted:
