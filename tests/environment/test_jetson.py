@@ -205,9 +205,18 @@ def test_a_file_for_another_machine_is_no_case_for_the_patch(site, compiled, fil
 @pytest.mark.parametrize(
     ("distributed", "state", "said"),
     [
-        ("def is_available(): return True\nclass ProcessGroup: pass", "ok", "has torch.distributed"),
-        ("def is_available(): return False", "broken", "no ProcessGroup"),
-        ("def is_available(): return False\nclass ProcessGroup: pass", "ok", "stand-ins"),
+        ("def is_available(): return True\nProcessGroup = _all_gather_base = reduce_scatter_tensor = 1", "ok", "has "),
+        ("def is_available(): return False", "broken", "no ProcessGroup, no _all_gather_base, no _reduce_scatter_base"),
+        (
+            "def is_available(): return False\nProcessGroup = 1",
+            "broken",
+            ": no _all_gather_base",
+        ),  # torch 2.13 has this
+        (
+            "def is_available(): return False\nProcessGroup = all_gather_into_tensor = reduce_scatter_tensor = 1",
+            "ok",
+            "stand-ins",
+        ),
         ("import nowhere", "broken", "No module named 'nowhere'"),
     ],
 )
@@ -220,7 +229,7 @@ def test_a_torch_without_distributed_is_seen(site, distributed, state, said):
     found = check(folder)
     layer = next(layer for layer in found.layers if layer.name == "distributed")
     assert (layer.state, said in layer.summary) == (state, True), layer
-    assert any("sitecustomize" in line for line in found.advice) is (said == "no ProcessGroup")
+    assert any("sitecustomize" in line for line in found.advice) is ("_all_gather_base" in said)
 
 
 # --- the patch, as a function of bytes ---

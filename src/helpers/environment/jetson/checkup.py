@@ -27,9 +27,13 @@ __all__ = ["Checkup", "check"]
 WIDTH = 80
 SECONDS = 180.0  # a cold disk takes minutes for a CUDA build of torch
 COMPILED = ("causal_conv1d_cuda", "selective_scan_cuda")
+# mamba_ssm takes the second of a pair where the first is missing, and has no third way.
 DISTRIBUTED = f"""
 import json, torch, torch.distributed as distributed
-print("\\n{MARK}" + json.dumps([torch.__version__, distributed.is_available(), hasattr(distributed, "ProcessGroup")]))
+gather, scatter = ("all_gather_into_tensor", "_all_gather_base"), ("reduce_scatter_tensor", "_reduce_scatter_base")
+wanted = ("ProcessGroup",), gather, scatter
+missing = [names[-1] for names in wanted if not any(hasattr(distributed, name) for name in names)]
+print("\\n{MARK}" + json.dumps([torch.__version__, distributed.is_available(), missing]))
 """
 
 
@@ -212,12 +216,11 @@ def _distributed(here: Target) -> Layer:
     if line is None:
         last = (err or out).strip().splitlines()[-1:] or [f"exit code {code}"]
         return Layer("distributed", "broken", f"torch cannot be imported: {last[0]}")
-    version, available, named = json.loads(line.removeprefix(MARK))
-    if available and named:
-        return Layer("distributed", "ok", f"torch {version} has torch.distributed")
-    if named:
-        return Layer("distributed", "ok", f"torch {version} is built without it; stand-ins fill the names")
-    return Layer("distributed", "broken", f"torch {version} is built without it: no ProcessGroup")
+    version, available, missing = json.loads(line.removeprefix(MARK))
+    if missing:
+        return Layer("distributed", "broken", f"torch {version} is built without it: no {', no '.join(missing)}")
+    said = "has torch.distributed" if available else "is built without it; stand-ins fill the names"
+    return Layer("distributed", "ok", f"torch {version} {said}")
 
 
 def _advice(found: Checkup) -> list[str]:
@@ -247,7 +250,7 @@ def _advice(found: Checkup) -> list[str]:
         lines += ["Install causal-conv1d again, whole; the patch does not mend this:", pair[1]]
     if verdict == "no mamba-ssm":
         lines += ["Nothing to patch. What to install here:", f"  {plan} --commands"]
-    if "no ProcessGroup" in found.layers[3].summary:
+    if "is built without it: no" in found.layers[3].summary:
         lines += ["For torch.distributed: a torch that has it, or env/jetson/sitecustomize.py (see its README)."]
     return lines
 
