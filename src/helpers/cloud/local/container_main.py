@@ -10,6 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from modal import Client
 from modal._runtime.task_lifecycle_manager import _TaskLifecycleManager
 from modal._serialization import deserialize, deserialize_proto_params, serialize
 
@@ -33,8 +34,8 @@ def main(task):
 
 def find(task):
     """The Function, or the method of an instance with its parameters."""
-    if task["pickled"]:  # a Function of a notebook comes by value, without a module
-        found = deserialize(Path(task["pickled"]).read_bytes(), None)
+    if task["pickled"]:  # a Function of a notebook comes by value, with the Volumes that it names
+        found = deserialize(Path(task["pickled"]).read_bytes(), Client.from_env())
     else:
         found = getattr(importlib.import_module(task["module"]), task["function"].split(".")[0])
     if not task["method"]:

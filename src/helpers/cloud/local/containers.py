@@ -157,14 +157,14 @@ class Containers:
             folder.mkdir(parents=True)
         self.files.place(function.mount_ids, files)
         (task / "arguments").write_bytes(input.args)
-        (task / "function").write_bytes(function.function_serialized)
+        (task / "pickled").write_bytes(function.function_serialized)
         (task / "main.py").write_text(Path(__file__).with_name("container_main.py").read_text(encoding="utf-8"))
         described = {
             "module": function.module_name,
             "function": function.function_name,
             "method": input.method_name,
             "parameters": parameters.hex(),
-            "pickled": f"{_HERE}/function" if function.function_serialized else "",
+            "pickled": f"{_HERE}/pickled" if function.function_serialized else "",
             "arguments": f"{_HERE}/arguments",
             "result": f"{_HERE}/result",
         }
