@@ -6,13 +6,14 @@ that can be imported and does nothing. They prove which call reaches which funct
 measure of speed, and no proof about a GPU.
 """
 
-import os
 import shutil
 from pathlib import Path
 
 from helpers.environment import unpacked
 
 __all__ = ["compare", "pair"]
+
+_SECONDS = 600.0  # Triton tries its kernels out when it first runs
 
 KERNELS = '''
 """Stand-ins: what the compiled functions compute, in plain torch. The number of arguments tells which release asks."""
@@ -87,39 +88,42 @@ def __getattr__(name):
     return Anything()
 """
 LAYER = """
-import sys, types, warnings
+import importlib, sys, types, warnings
 warnings.simplefilter("ignore")
 import torch
-import triton_stand_in
-standing_in = {"triton": triton_stand_in, "triton.language": triton_stand_in}
-sys.modules.update(standing_in)
+standing_in = ["triton", "triton.language"] if DEVICE == "cpu" else []
+for name in standing_in:
+    sys.modules[name] = importlib.import_module("triton_stand_in")
 package = sys.modules["mamba_ssm"] = types.ModuleType("mamba_ssm")
 package.__path__ = ["mamba_ssm"]  # its own __init__ would import language models
-from mamba_ssm.modules.mamba_simple import Mamba
+file = {"Mamba": "mamba_simple", "Mamba2": "mamba2"}[NAME]
+module = importlib.import_module(f"mamba_ssm.modules.{file}")
 for name in standing_in:
     del sys.modules[name]  # torch would take it for a real one
 from helpers import models
 torch.manual_seed(SEED)
-layer, x = Mamba(24, d_state=5).double(), torch.randn(2, 11, 24, dtype=torch.float64)
-exact = models.Mamba(24, d_state=5, backend="torch").double()
+size, dtype = (24, torch.float64) if DEVICE == "cpu" else (512, torch.float32)
+layer = getattr(module, NAME)(size).to(DEVICE, dtype)
+x = torch.randn(2, 11 if DEVICE == "cpu" else 100, size, device=DEVICE, dtype=dtype)
+exact = getattr(models, NAME)(size, backend="torch").to(DEVICE).double()
 exact.load_state_dict(layer.state_dict())
 
 def off(found, expected):
-    return f"{(found - expected).abs().max() / expected.abs().max():.0e} off"
+    return f"{((found - expected).abs().max() / expected.abs().max()).item():.0e} off"
 
-def run(layer):
+def run(layer, x):
     given = x.clone().requires_grad_()
     y = layer(given)
     yield y
     y.square().sum().backward()
     yield torch.cat([given.grad.flatten(), *(p.grad.flatten() for _, p in sorted(layer.named_parameters()))])
 
-for name, found, expected in zip(("forward", "backward"), run(layer), run(exact)):
+for name, found, expected in zip(("forward", "backward"), run(layer, x), run(exact, x.double())):
     print(f"{name:9s}", off(found.detach(), expected.detach()))
 """
 
 
-def pair(folder, mamba, causal_conv1d, arguments=None):
+def pair(folder, mamba, causal_conv1d=None, arguments=None):
     """Put two releases and the stand-ins into a folder, as a site-packages has them.
 
     Parameters
@@ -127,7 +131,8 @@ def pair(folder, mamba, causal_conv1d, arguments=None):
     folder : Path
         Made; what was there is removed.
     mamba, causal_conv1d : str
-        Releases of mamba-ssm and causal-conv1d; their sources are fetched once, by hash.
+        Releases of mamba-ssm and causal-conv1d; their sources are fetched once, by hash. Without the second, only the
+        sources of mamba-ssm are put there, to run with what is installed.
     arguments : (int, int), optional
         A `causal_conv1d_cuda` in Python that takes so many, forward and backward. When left out there is none, and you
         compile one.
@@ -141,9 +146,12 @@ def pair(folder, mamba, causal_conv1d, arguments=None):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, version in (("mamba_ssm", mamba), ("causal_conv1d", causal_conv1d)):
-        root = unpacked(name, version, folder / "sources")
-        shutil.copytree(root / name, folder / name)
+        if version:
+            root = unpacked(name, version, folder / "sources")
+            shutil.copytree(root / name, folder / name)
     shutil.rmtree(folder / "sources")
+    if causal_conv1d is None:
+        return folder
     (folder / "kernels.py").write_text(KERNELS)
     (folder / "selective_scan_cuda.py").write_text("from kernels import bwd, fwd\n")
     (folder / "triton_stand_in.py").write_text(TRITON)
@@ -154,8 +162,8 @@ def pair(folder, mamba, causal_conv1d, arguments=None):
     return folder
 
 
-def compare(lab, folder, python=None, seed=0):
-    """Run the pair's own `Mamba` in a fresh process, forward and backward, beside this book's exact layer, in float64.
+def compare(lab, folder, python=None, layer="Mamba", device="cpu", seed=0):
+    """Run a layer of the pair in a fresh process, forward and backward, beside this book's exact one with its weights.
 
     Parameters
     ----------
@@ -164,21 +172,24 @@ def compare(lab, folder, python=None, seed=0):
         What `pair` returned, in the lab.
     python : Path, optional
         Of an environment of the lab that has einops; this one when left out.
+    layer : {"Mamba", "Mamba2"}
+        The second needs Triton, and so a GPU.
+    device : {"cpu", "cuda"}
+        On a CPU in float64, 24 channels and 11 steps; on a GPU in float32, 512 channels and 100 steps. The exact layer
+        computes in float64.
     seed : int
 
     Returns
     -------
     str
-        Two lines: the largest difference forward and backward, relative to the largest exact value.
+        Two lines, forward and backward: the largest difference, of all gradients for the second, relative to the
+        largest exact value.
 
     Raises
     ------
     Exception
         What the layer raised. Its `output` holds what was printed before, and the traceback.
     """
-    env = {} if python is None else {"PYTHONPATH": os.pathsep.join(_helpers())}
-    return lab.python(f"SEED = {seed}\n{LAYER}", folder=folder, python=python, env=env)
-
-
-def _helpers():
-    return [str(Path(__file__).resolve().parents[2])]
+    code = f"NAME, DEVICE, SEED = {layer!r}, {device!r}, {seed}\n{LAYER}"
+    env = {} if python is None else {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    return lab.python(code, folder=folder, python=python, env=env, timeout=_SECONDS)
