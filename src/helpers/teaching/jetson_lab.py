@@ -91,6 +91,8 @@ LAYER = """
 import importlib, sys, types, warnings
 warnings.simplefilter("ignore")
 import torch
+if DEVICE == "cpu":  # torch's compiler is not used here, and takes longer to import than all the rest
+    torch._dynamo = sys.modules["torch._dynamo"] = types.SimpleNamespace(disable=lambda function, *_, **__: function)
 standing_in = ["triton", "triton.language"] if DEVICE == "cpu" else []
 for name in standing_in:
     sys.modules[name] = importlib.import_module("triton_stand_in")
