@@ -297,9 +297,9 @@ def test_what_the_model_does_not_know_is_listed(monkeypatch):
     with LocalModal(run=False) as service:
         for name, value in service.client_environment().items():
             monkeypatch.setenv(name, value)
-        with modal.Client.from_credentials("ak-model", "as-model") as client:
-            with pytest.raises(Exception, match="there is no DictGetOrCreate in this model"):
-                modal.Dict.from_name("d", create_if_missing=True).hydrate(client)
+        unknown = pytest.raises(Exception, match="there is no DictGetOrCreate in this model")
+        with modal.Client.from_credentials("ak-model", "as-model") as client, unknown:
+            modal.Dict.from_name("d", create_if_missing=True).hydrate(client)
         assert service.missing == ["DictGetOrCreate"]
 
 
