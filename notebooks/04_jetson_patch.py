@@ -371,7 +371,7 @@ import difflib
 after = scan_file.read_bytes().decode().splitlines()
 for line in difflib.unified_diff(lines, after, lineterm="", n=0):
     if line[0] in "+-" and not line.startswith(("+++", "---")):
-        print(line[:78])
+        print(line)
 
 # %% [markdown]
 # And back. *Byte for byte* is meant literally, and you may apply and revert as often as you like, in any order. The two

@@ -30,22 +30,22 @@ END = "# --- workbook patch jetson: end"
 BLOCK = f"""\
 {BEGIN}
 try:
-    from causal_conv1d.cpp_functions import causal_conv1d_bwd_function as _workbook_bwd_function
+    from causal_conv1d import cpp_functions as _workbook_functions
 except ImportError:
-    _workbook_bwd_function = None
+    _workbook_functions = None
 
 
-def {OURS["causal_conv1d_fwd"]}(x, weight, bias, seq_idx, initial_states, final_states_out, silu):
+def {OURS["causal_conv1d_fwd"]}(x, weight, bias, seq_idx, start, end, silu):
     return causal_conv1d_fn(
-        x, weight, bias, seq_idx=seq_idx, initial_states=initial_states,
-        final_states_out=final_states_out, activation="silu" if silu else None,
+        x, weight, bias, seq_idx=seq_idx, initial_states=start,
+        final_states_out=end, activation="silu" if silu else None,
     )
 
 
 def {OURS["causal_conv1d_bwd"]}(*given):
-    if _workbook_bwd_function is None:
+    if _workbook_functions is None:
         return causal_conv1d_cuda.causal_conv1d_bwd(*given)
-    return _workbook_bwd_function(*given)
+    return _workbook_functions.causal_conv1d_bwd_function(*given)
 {END}
 """
 
