@@ -29,8 +29,9 @@ def local_modal():
 def modal_run():
     """Run ``modal run`` in its own process; the secret must not be in what it prints."""
 
-    def run(modal, *arguments, app=ROOT / "env" / "modal" / "app.py", code=0):
-        command = [sys.executable, "-m", "modal", "run", str(app), *map(str, arguments)]
+    def run(modal, *arguments, app=ROOT / "env" / "modal" / "app.py", code=0, detach=False):
+        start = [sys.executable, "-m", "modal", "run", *(["--detach"] if detach else []), str(app)]
+        command = [*start, *map(str, arguments)]
         done = subprocess.run(command, env=modal.environment(), capture_output=True, text=True, timeout=300)
         said = done.stdout + done.stderr
         assert done.returncode == code, said

@@ -108,7 +108,7 @@ def trained(prepared, local_modal, modal_run, volumes, results, config):
         return 13 * 3600 * len(modal.requests("VolumeCommit")) if len(steps) < 3 else 0
 
     with local_modal(volumes=volumes, clock=clock) as modal:
-        said = modal_run(modal, "--action", "train", "--no-resume", "--gpu", "none", "--config", config)
+        said = modal_run(modal, "--action", "train", "--no-resume", "--gpu", "none", "--config", config, detach=True)
     return said, modal, steps
 
 

@@ -72,6 +72,8 @@ class Calls:
                 result, final = await self.containers.run(function, parameters, item.input, attempt)
                 if final or result.status == _SUCCESS:
                     break
+        except LookupError as fault:
+            result = pb.GenericResult(status=_FAILURE, exception=f"[model] {fault.args[0]}")
         except Exception as fault:  # of this model; the client must not wait for ever
             result = pb.GenericResult(status=_FAILURE, exception=f"[model] a fault of the model itself: {fault!r}")
         call.open -= 1

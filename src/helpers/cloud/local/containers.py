@@ -177,7 +177,9 @@ class Containers:
         read_only = set()
         for mount in function.cloud_bucket_mounts:
             if mount.bucket_name not in self.buckets:
-                raise LookupError(f"no folder stands for the bucket {mount.bucket_name}; give one in buckets=")
+                raise LookupError(
+                    f"no folder stands for the bucket {mount.bucket_name}; give one (--bucket NAME=FOLDER)"
+                )
             binds[mount.mount_path] = str(self.buckets[mount.bucket_name] / mount.key_prefix)
             read_only |= {mount.mount_path} if mount.read_only else set()
         if wrong := [path for path in binds if Path(path).parts[1] in _SYSTEM]:
