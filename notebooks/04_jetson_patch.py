@@ -67,7 +67,6 @@ from helpers.teaching.jetson_lab import compare, pair
 
 require("Linux", "gcc", remedy="Use Colab or WSL2, or read on here.")
 lab = Lab()
-einops = lab.environment("einops", name="einops", inherit=True)
 
 # %% [markdown]
 # A `Lab` is a throwaway folder, shown as `<lab>`; `expect_error` runs a block that has to fail with a certain text.
@@ -230,7 +229,7 @@ def what_the_real_files_need():
 with expect_error(
     TypeError, match=r"causal_conv1d_fwd\(\) takes 8 arguments, got 7"
 ):
-    compare(lab, site, einops)
+    compare(lab, site)
 
 # %% [markdown]
 # That is the failure that the patch cures. (The real module words it as `incompatible function arguments`, and lists
@@ -286,7 +285,7 @@ count
 with expect_error(
     TypeError, match=r"causal_conv1d_bwd\(\) takes 12 arguments, got 10"
 ) as caught:
-    compare(lab, noted, einops)
+    compare(lab, noted)
 print("before that:", caught.error.output.splitlines()[0])
 
 # %% [markdown]
@@ -329,7 +328,7 @@ print(lab.hide(str(jetson.check(site))))
 # %%
 fitting = pair(lab / "fitting", "2.2.4", "1.5.0.post8")
 compile_into(fitting, 7, 10)
-print(compare(lab, fitting, einops))
+print(compare(lab, fitting))
 
 # %% [markdown]
 # Forward and backward. Which other pairs fit? We need not trust a table of versions. Here are the sources of four
@@ -360,7 +359,7 @@ for mamba in ("2.2.2", "2.2.4", "2.2.5", "2.3.1"):
 # %%
 for path in jetson.apply(site / "mamba_ssm"):
     print("patched", path.relative_to(site))
-print(compare(lab, site, einops))
+print(compare(lab, site))
 
 # %% [markdown]
 # Exact in both directions. This is what it changed, one file of two:

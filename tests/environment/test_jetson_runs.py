@@ -5,16 +5,13 @@ book's exact layers. Each run is a process of its own.
 """
 
 import re
-from pathlib import Path
 
 import pytest
-
-import helpers
 
 pytest.importorskip("torch", reason="the stand-ins are written in torch")
 pytest.importorskip("helpers.teaching.jetson_lab", reason="needs the extra `workbook`")
 
-from helpers.environment import ArtifactError, Lab
+from helpers.environment import ArtifactError, Lab, wheelhouse
 from helpers.environment.jetson import apply
 from helpers.teaching.jetson_lab import compare, pair
 
@@ -23,12 +20,13 @@ TOLERANCE = 1e-6  # float32: the scan of mamba_ssm's reference, the weight's gra
 
 
 @pytest.fixture(scope="module")
-def place():
+def lab():
+    try:
+        wheelhouse()
+    except ArtifactError as fault:
+        pytest.skip(str(fault))
     with Lab() as lab:
-        try:
-            yield lab, lab.environment("einops", name="einops", inherit=True)
-        except ArtifactError as fault:
-            pytest.skip(str(fault))
+        yield lab
 
 
 def differences(said):
@@ -44,22 +42,20 @@ def differences(said):
         ("2.2.4", "1.5.0.post8", OLD, True),  # the patch harms no pair that fits
     ],
 )
-def test_a_pair_that_fits_and_a_patched_one_are_exact(place, mamba, conv, takes, with_patch):
-    lab, python = place
+def test_a_pair_that_fits_and_a_patched_one_are_exact(lab, mamba, conv, takes, with_patch):
     folder = pair(lab / "site", mamba, conv, takes)
     if with_patch:
         assert len(apply(folder / "mamba_ssm")) == 2
-    found = differences(compare(lab, folder, python, seed=3))
+    found = differences(compare(lab, folder, seed=3))
     assert list(found) == ["forward", "backward"]
     assert max(found.values()) < TOLERANCE, found
 
 
 @pytest.mark.parametrize(("mamba", "conv", "takes"), [("2.2.2", "1.5.2", NEW), ("2.2.4", "1.4.0", NEW)])
-def test_a_pair_that_does_not_fit_fails(place, mamba, conv, takes):
-    lab, python = place
+def test_a_pair_that_does_not_fit_fails(lab, mamba, conv, takes):
     folder = pair(lab / "site", mamba, conv, takes)
     with pytest.raises(TypeError, match=r"causal_conv1d_fwd\(\) takes 8 arguments, got 7"):
-        compare(lab, folder, python)
+        compare(lab, folder)
 
 
 MAMBA2 = """
@@ -123,14 +119,11 @@ for name, found, expected in zip(("output", "input", "weight", "bias", "dt_bias"
 
 
 @pytest.mark.parametrize(("takes", "conv", "with_patch"), [(OLD, "1.4.0", False), (NEW, "1.6.0", True)])
-def test_mamba2s_convolution_gets_its_gradients(place, takes, conv, with_patch):
+def test_mamba2s_convolution_gets_its_gradients(lab, takes, conv, with_patch):
     """The scan between the two convolutions is a stand-in, since its Triton kernels need a GPU."""
-    lab, python = place
     folder = pair(lab / "site", "2.2.4", conv, takes)
     if with_patch:
         apply(folder / "mamba_ssm")
-    found = differences(
-        lab.python(MAMBA2, folder=folder, python=python, env={"PYTHONPATH": str(Path(helpers.__file__).parents[1])})
-    )
+    found = differences(lab.python(MAMBA2, folder=folder))
     assert list(found) == ["output", "input", "weight", "bias", "dt_bias", "A", "D"]
     assert max(found.values()) < TOLERANCE, found

@@ -10,7 +10,7 @@ CHAPTER = "04_jetson_patch"
 ROOT = Path(__file__).resolve().parents[2]
 MENDED = {  # lab: what stands in its cells, and what takes the cause away
     "import-order": {'"import causal_conv1d_cuda"': '"import torch, causal_conv1d_cuda"'},
-    "arguments": {"compare(lab, site, einops)": "jetson.apply(site / 'mamba_ssm'); compare(lab, site, einops)"},
+    "arguments": {"compare(lab, site)": "jetson.apply(site / 'mamba_ssm'); compare(lab, site)"},
     "backward": {'"2.2.4", "1.6.0")\ncompile_into(noted, 8, 12)': '"2.2.4", "1.4.0")\ncompile_into(noted, 7, 10)'},
     "refused": {'"None, dx, 0"': '"None, None, dx, False"'},
     "distributed": {"lab.python(WITHOUT, folder": "lab.python(WITHOUT, env={'PYTHONPATH': stand_ins}, folder"},

@@ -7,9 +7,10 @@ measure of speed, and no proof about a GPU.
 """
 
 import shutil
+import zipfile
 from pathlib import Path
 
-from helpers.environment import unpacked
+from helpers.environment import unpacked, wheelhouse
 
 __all__ = ["compare", "pair"]
 
@@ -154,6 +155,8 @@ def pair(folder, mamba, causal_conv1d=None, arguments=None):
     shutil.rmtree(folder / "sources")
     if causal_conv1d is None:
         return folder
+    with zipfile.ZipFile(next(wheelhouse().glob("einops-*.whl"))) as wheel:  # which both packages import
+        wheel.extractall(folder)
     (folder / "kernels.py").write_text(KERNELS)
     (folder / "selective_scan_cuda.py").write_text("from kernels import bwd, fwd\n")
     (folder / "triton_stand_in.py").write_text(TRITON)
@@ -164,7 +167,7 @@ def pair(folder, mamba, causal_conv1d=None, arguments=None):
     return folder
 
 
-def compare(lab, folder, python=None, layer="Mamba", device="cpu", seed=0):
+def compare(lab, folder, layer="Mamba", device="cpu", seed=0):
     """Run a layer of the pair in a fresh process, forward and backward, beside this book's exact one with its weights.
 
     Parameters
@@ -172,8 +175,6 @@ def compare(lab, folder, python=None, layer="Mamba", device="cpu", seed=0):
     lab : Lab
     folder : Path
         What `pair` returned, in the lab.
-    python : Path, optional
-        Of an environment of the lab that has einops; this one when left out.
     layer : {"Mamba", "Mamba2"}
         The second needs Triton, and so a GPU.
     device : {"cpu", "cuda"}
@@ -193,5 +194,4 @@ def compare(lab, folder, python=None, layer="Mamba", device="cpu", seed=0):
         What the layer raised. Its `output` holds what was printed before, and the traceback.
     """
     code = f"NAME, DEVICE, SEED = {layer!r}, {device!r}, {seed}\n{LAYER}"
-    env = {} if python is None else {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    return lab.python(code, folder=folder, python=python, env=env, timeout=_SECONDS)
+    return lab.python(code, folder=folder, timeout=_SECONDS)
