@@ -81,7 +81,7 @@ def modal_run(lab, *words, **model):
     with LocalModal(**model) as service:
         command = (sys.executable, "-m", "modal", *words)
         try:
-            said = _readable(lab.run(*command, env=service.environment() | {"COLUMNS": "200"}))
+            said = _readable(lab.run(*command, env=service.environment() | {"COLUMNS": "200"}, timeout=900))
         except LabError as fault:
             said = _readable(fault.output)
             if not any(attempt["status"] == "recorded" for attempt in service.attempts):
