@@ -44,15 +44,15 @@ if importlib.util.find_spec("helpers") is None:
     )
     get_ipython().run_line_magic(
         "pip",
-        'install --quiet "bimamba-eeg-workbook[workbook,modal] @ '
-        f'{repository}@v0.1.0"',
+        f'install --quiet "bimamba-eeg-workbook[workbook] @ {repository}@v0.1.0"',
     )
 
-# %%
+# %% tags=["setup"]
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
-from helpers.environment import Lab, expect_error
+from helpers.environment import Lab, LabError, expect_error
 from helpers.teaching import COLORS, explore, needs, record, style
 
 SEED = 13
@@ -182,7 +182,7 @@ explore(
     draw,
     alt=describe,
     gpu=("GPU", ["H100", "A100-80GB"]),
-    epochs=("epochs", [1, 6, 25, 50, 70, 100]),
+    epochs=("epochs", [1, 6, 50, 70, 100]),
 )
 
 # %% [markdown]
@@ -200,7 +200,6 @@ explore(
 # %% tags=["lane:gpu", "skip-execution"]
 import time as clocks
 
-import torch
 from torch.nn.utils import clip_grad_norm_
 
 from helpers.models import SeizureDetector, parameter_groups
@@ -282,7 +281,7 @@ def measured():
 # hours](https://modal.com/docs/guide/timeouts). Its client passes on any number, and the service refuses a wrong one only after
 # everything before it was done ([chapter 03](03_modal_image.ipynb) shows who checks what). The note asked for 30 hours.
 
-# %%
+# %% tags=["lab:timeout"]
 from helpers.cloud import TimeoutRuleError, checked_timeout
 
 with expect_error(TimeoutRuleError, match="takes 2 attempts"):
@@ -301,17 +300,17 @@ with expect_error(TimeoutRuleError, match="takes 2 attempts"):
 # 03](03_modal_image.ipynb#lab-required-keys) has shown the Secret that opens it. They lie in a Volume afterwards, as the training's results
 # will. Here that Volume is a folder, and we fill it ourselves, with **synthetic** EEG of subjects who do not exist.
 
-# %% tags=["lane:cpu"]
+# %% tags=["lane:cpu", "setup"]
 import os
 import sys
 
-import torch
+from helpers.teaching.modal_lab import checkout, modal_run
 
-from helpers.cloud import LocalModal
-from helpers.teaching.modal_lab import checkout
-
-app_file = checkout(lab) / "env/modal/app.py"
-results = lab / "volumes" / "workbook-results"
+repository, workbook = checkout(lab), lab / "workbook"
+if repository != workbook:  # on Colab, it was cloned there
+    workbook.symlink_to(repository)
+volumes = lab / "volumes"
+results = volumes / "workbook-results"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the model's containers inherit it
 
 # %% nbmake={"mock": {"MINUTES": 4, "EPOCHS": 1}} tags=["lane:cpu"]
@@ -343,34 +342,19 @@ _ = lab.write(
     """,
 )
 
-
-# %% tags=["lane:cpu", "hide-input"]
-def modal_run(service, *words):
-    """Run `modal run` against the model; print what it says of the training."""
-    said = lab.run(
-        sys.executable,
-        *("-m", "modal", "run", *words),
-        env=service.environment(),
-        timeout=900,
-    )
-    begins = ("training", "step", "ended", "trained")
-    print(*(x for x in said.splitlines() if x.startswith(begins)), sep="\n")
-
-
 # %% [markdown]
 # **Guess** what happens when you close your computer after this command. (`--gpu none`: the model has no GPU. At Modal you leave
 # it out, and get an H100, or say `--gpu L4`.)
 
-# %% tags=["lane:cpu"]
-TRAIN = [app_file, "--action", "train", "--gpu", "none"]
+# %% tags=["lane:cpu", "setup"]
+TRAIN = ["workbook/env/modal/app.py", "--action", "train", "--gpu", "none"]
 TRAIN += ["--config", "tiny.yaml"]
 
 
+# %% tags=["lane:cpu"]
 @needs("mount namespaces")
 def smoke_run():
-    with LocalModal(volumes=lab / "volumes") as service:
-        modal_run(service, *TRAIN, "--run", "smoke")
-    return service
+    return modal_run(lab, "run", *TRAIN, "--run", "smoke", volumes=volumes)
 
 
 # %% [markdown]
@@ -406,7 +390,7 @@ if smoke_run:
 # Now the long run. This is how the app declares its training:
 
 # %% tags=["lane:cpu"]
-source = app_file.read_text(encoding="utf-8")
+source = (workbook / "env/modal/app.py").read_text(encoding="utf-8")
 begin = source.index("# Past 24 hours")
 print(source[begin : source.index('"""', begin)].rstrip())
 
@@ -425,8 +409,10 @@ print(source[begin : source.index('"""', begin)].rstrip())
 # To see it work you would have to wait for two days. The model lets time pass by whatever clock you give it. This one says that the
 # whole training takes 60 hours, and that it is as late as the last checkpoint is far.
 
-# %% tags=["lane:cpu"]
+# %% nbmake={"mock": {"HOURS": 40}} tags=["lane:cpu"]
 HOURS = 60
+
+# %% tags=["lane:cpu"]
 saved = results / "runs" / "long" / "last.ckpt"
 seen = {}  # the step of each version of the file
 
@@ -448,10 +434,9 @@ def hours_so_far():
 # %% tags=["lane:cpu"]
 @needs("mount namespaces")
 def long_run():
-    with LocalModal(
-        volumes=lab / "volumes", clock=lambda: 3600 * hours_so_far()
-    ) as service:
-        modal_run(service, "--detach", *TRAIN, "--run", "long")
+    command = ["run", "--detach", *TRAIN, "--run", "long"]
+    clock = {"clock": lambda: 3600 * hours_so_far()}
+    service = modal_run(lab, *command, volumes=volumes, **clock)
     for attempt in service.attempts:
         print("attempt", attempt["attempt"], attempt["status"])
     return service
@@ -460,7 +445,7 @@ def long_run():
 # %% tags=["lane:cpu"]
 if long_run:
     asked(long_run)
-    kills = [24 * k * EPOCHS * STEPS / HOURS for k in (1, 2)]
+    kills = [h * EPOCHS * STEPS / HOURS for h in range(24, HOURS, 24)]
     print("24 hours are over after steps", *(f"{step:.1f}" for step in kills))
 
 # %% [markdown]
@@ -543,15 +528,9 @@ record(lost_seconds=lost)
 # The note writes `--resume true`. For a parameter that is true or false, Modal's client makes two options without a value, and stops at
 # the word behind:
 
-# %% tags=["lane:cpu"]
-from helpers.environment import LabError
-
-with (
-    LocalModal(run=False) as service,
-    expect_error(LabError, match="unexpected extra argument"),
-):
-    modal_run(service, *TRAIN, "--resume", "true")
-assert not service.requests("FunctionMap")  # nothing was called
+# %% tags=["lane:cpu", "lab:resume"]
+with expect_error(LabError, match="unexpected extra argument"):
+    modal_run(lab, "run", *TRAIN, "--resume", "true", run=False)
 
 # %% [markdown]
 # And `--no-resume` must not bite the retries: an attempt after a timeout has to go on although you asked for a new run. So each call carries
