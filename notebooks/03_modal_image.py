@@ -486,7 +486,7 @@ with expect_error(LabError, match="a run of 30 h takes 2 attempts"):
 
 # %% [markdown]
 # A longer run is several attempts, each of which goes on from the last checkpoint. [Chapter
-# 13](https://github.com/clarity-digital-twin/bimamba-eeg-workbook) is about that.
+# 13](13_modal_training.ipynb#lab-past-24-hours) is about that.
 #
 # ## Who checks what
 # <a id="lab-checks"></a>
@@ -521,9 +521,9 @@ attempt("retries=11", lambda: declare(retries=11))
 # %% [markdown]
 # Wrong *types* and impossible values are found at once. A day of 30 hours, a GPU that Modal does not rent, an eleventh
 # retry: accepted, sent, and refused by the service after the image was built. Nor does anybody run the commands of an
-# image before it is built. That leaves three places for a check:
+# image before it is built. So a fault is found in one of these places, and the later, the dearer:
 #
-# | what | found by | when |
+# | fault | found by | when |
 # |---|---|---|
 # | a parameter that does not exist, a wrong type | the client | at import |
 # | a local file that is missing, a build step after `add_local_…` | the client | when it speaks to the service |
@@ -864,4 +864,4 @@ solution("03.3")
 # ## What next
 #
 # [Chapter 04](04_jetson_patch.ipynb) goes to the other end: a small computer, where you cannot choose the wheel. Back on
-# Modal, chapter 13 trains past the limit of a day, and says what it costs before you start.
+# Modal, [chapter 13](13_modal_training.ipynb) trains past the limit of a day, and says what it costs before you start.

@@ -19,7 +19,7 @@ __all__ = ["checkout", "label", "layers_figure", "modal_run"]
 
 _REPOSITORY = "https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
 _PROGRESS = re.compile(r"^(\[model, not run\]|[├└│╭╰✓])")  # of the build, of uploads, and the client's own traceback
-_WIDTH = 78  # characters of a layer's label
+_WIDTH = 92  # characters of a layer's label
 
 
 def checkout(lab):
@@ -115,7 +115,7 @@ def label(layer):
     commands = [line for line in layer["commands"] if line != "FROM base"]
     first = commands[0].startswith(("FROM", "ENV"))  # which of several says most
     text = re.sub(r"^RUN |python -m | --constraint \S+", "", commands[0 if first else -1])
-    wheels = re.findall(r"/([\w.-]+)\+([\w.-]+)-linux_x86_64\.whl", text)
+    wheels = re.findall(r"/([\w.-]+)\+([\w.]+-cp\d+)-cp\d+-linux_x86_64\.whl", text)
     packages = re.findall(r"(?<= )[\w.-]+==\S+", text)
     if wheels:
         text = f"pip install {' '.join(name for name, _ in wheels)}, for {wheels[0][1]}"

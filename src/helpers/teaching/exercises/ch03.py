@@ -181,7 +181,7 @@ EXERCISES = [
     ),
     Exercise(
         "03.2",
-        "r'\\btorch==(\\d+\\.\\d+)' finds the torch, r'/(\\w+)-[^/\\s]*?torch(\\d+\\.\\d+)cxx' name and torch of each wheel.",
+        "r'\\btorch==(\\d+\\.\\d+)' finds the torch, r'/(\\w+)-[^/\\s]*?torch(\\d+\\.\\d+)cxx' each wheel.",
         check_misfits,
         misfits,
         {
