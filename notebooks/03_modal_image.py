@@ -559,7 +559,7 @@ attempt('pip_install("--no-deps", …)', lambda: slim.pip_install("--no-deps"))
 # <a id="lab-commands"></a>
 # Field note A ends with commands for testing. **Guess** which of the four run today.
 
-# %%
+# %% nbmake={"mock": {"NOTED": ["run train.py --config full.yaml --detach"]}}
 TRAIN = """
     import modal
 
@@ -671,7 +671,7 @@ print(*leaky.leaks(), sep="\n")
 # (`run_commands("curl -H …")`) is a layer, too, and a later layer that deletes the file does not take it out. The right
 # way: the value stays at Modal (`modal secret create storage STORAGE_KEY=…`), the program knows the name.
 
-# %%
+# %% tags=["setup"]
 NAMED = """
     import modal
 
@@ -684,6 +684,8 @@ NAMED = """
         print("a key of", len(os.environ["STORAGE_KEY"]), "characters")
 """
 program = lab.write("named.py", NAMED)
+
+# %%
 modal_run(lab, "run", "named.py", secrets=KEY).leaks()
 
 # %% [markdown]
