@@ -469,7 +469,7 @@ from helpers.cloud import LocalModal
 
 command = (sys.executable, "-m", "modal", "run", "-q", "long.py")
 with LocalModal() as service, expect_error(LabError, match="not 108000 s"):
-    lab.run(*command, env=service.environment())
+    lab.run(*command, env=service.client_environment() | {"NO_COLOR": "1"})
 asked = [name for name, _ in service.calls]
 print("the image was asked for:", "ImageGetOrCreate" in asked)
 
@@ -664,7 +664,7 @@ LEAKY = """
 """
 lab.write("leaky.py", LEAKY)
 leaky = modal_run(lab, "run", "leaky.py", secrets=KEY, run=False)
-print(*leaky.leaks(), sep="\n")
+print("\n".join(leaky.leaks()).replace("/root", "~"))
 
 # %% [markdown]
 # It is in two places at once: in a layer, which is kept, and in the file that was sent. A command of an image
@@ -785,7 +785,7 @@ def body_of_test_mamba():
         app["show_layers"](app["test_mamba"].local())
     """
     with LocalModal(run=False) as service:
-        print(lab.python(code, env=service.environment(), timeout=600))
+        print(lab.python(code, env=service.client_environment(), timeout=600))
 
 
 # %% [markdown]

@@ -81,7 +81,8 @@ APP = """
 
 
 @runs
-def test_what_a_container_says_is_shown_and_progress_is_not(lab, capsys):
+def test_what_a_container_says_is_shown_and_progress_is_not(lab, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a notebook's kernel
     lab.write("app.py", APP)
     modal_run(lab, "run", "app.py", "--x", "4")
     assert capsys.readouterr().out == "at ~/app.py\ngot 8\n"

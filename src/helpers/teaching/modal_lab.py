@@ -19,6 +19,7 @@ __all__ = ["checkout", "label", "layers_figure", "modal_run"]
 
 _REPOSITORY = "https://github.com/clarity-digital-twin/bimamba-eeg-workbook"
 _PROGRESS = re.compile(r"^(\[model, not run\]|[├└│╭╰✓])")  # of the build, of uploads, and the client's own traceback
+_PLAIN = {"NO_COLOR": "1", "COLUMNS": "200"}  # and lab.run drops FORCE_COLOR, which a notebook's kernel sets
 _WIDTH = 92  # characters of a layer's label
 
 
@@ -81,7 +82,7 @@ def modal_run(lab, *words, **model):
     with LocalModal(**model) as service:
         command = (sys.executable, "-m", "modal", *words)
         try:
-            said = _readable(lab.run(*command, env=service.environment() | {"COLUMNS": "200"}, timeout=900))
+            said = _readable(lab.run(*command, env=service.client_environment() | _PLAIN, timeout=900))
         except LabError as fault:
             said = _readable(fault.output)
             if not any(attempt["status"] == "recorded" for attempt in service.attempts):
