@@ -99,8 +99,8 @@ for epochs in (1, 6, 50, 70, 100):
 record(full_hours=time / 3600, full_dollars=dollars, times=140 / dollars)
 
 # %% [markdown]
-# 100 epochs come to <span data-result="full_hours:.1f"></span> hours and <span data-result="full_dollars:.0f"></span> dollars; the
-# note's figure is <span data-result="times:.0f"></span> times that. Is the note wrong? Nobody can tell: no log was kept, and of its
+# 100 epochs come to <span data-result="full_hours:.1f">3.4</span> hours and <span data-result="full_dollars:.0f">15</span> dollars; the
+# note's figure is <span data-result="times:.0f">9</span> times that. Is the note wrong? Nobody can tell: no log was kept, and of its
 # \$5.60 an hour only a part is the GPU. But look at what is *ours*. It is a speed with nothing to wait for: windows lay ready in
 # the GPU's memory. A training also reads, and if reading is slower than computing, reading sets the pace. So this is the least that it can
 # cost, and the smoke run tells how far from it you are. <!-- given: the quotient of the note's two figures -->
@@ -120,8 +120,8 @@ record(smoke_minutes=smoke.seconds / 60, smoke_dollars=smoke.dollars)
 assert abs(estimate("H100", 100, WINDOWS).seconds - time) < 1
 
 # %% [markdown]
-# A smoke run costs <span data-result="smoke_dollars:.2f"></span> dollars, and nearly all of its
-# <span data-result="smoke_minutes:.0f"></span> minutes go by before the first step. It answers whether everything works, at a
+# A smoke run costs <span data-result="smoke_dollars:.2f">0.23</span> dollars, and nearly all of its
+# <span data-result="smoke_minutes:.0f">3</span> minutes go by before the first step. It answers whether everything works, at a
 # fraction of what one wrong path in a long run costs.
 #
 # ### Which GPU?
@@ -315,7 +315,7 @@ volumes = lab / "volumes"
 results = volumes / "workbook-results"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the model's containers inherit it
 
-# %% nbmake={"mock": {"MINUTES": 4, "EPOCHS": 1}} tags=["lane:cpu", "setup"]
+# %% nbmake={"mock": {"EPOCHS": 1, "MINUTES": 4}} tags=["lane:cpu", "setup"]
 SUBJECTS, MINUTES = 4, 6
 EPOCHS, STEPS = 2, 10  # steps in each epoch
 
@@ -509,7 +509,7 @@ print(f"steps: {lost:.0f} s at most; start: {START} s; of 86,400 s")
 record(lost_seconds=lost)
 
 # %% [markdown]
-# The start. Saving more often than every <span data-result="lost_seconds:.0f"></span> seconds would gain nothing that you could notice.
+# The start. Saving more often than every <span data-result="lost_seconds:.0f">29</span> seconds would gain nothing that you could notice.
 # Modal takes [at most ten
 # retries](https://github.com/modal-labs/modal-examples/blob/main/06_gpu_and_ml/long-training.py), so eleven attempts: eleven days. What
 # is longer than that, you start again by hand.
