@@ -14,7 +14,7 @@ from helpers.teaching.modal_lab import checkout, label, layers_figure, modal_run
 CHAPTER = "03_modal_image"
 MENDED = {  # lab: what stands in its cells, and what takes the cause away
     "local-last": {
-        'modal_run(lab, "run", "last.py"': "program.write_text(program.read_text().replace("
+        'modal_run(lab, "run", "last.py"': "lab.write('last.py', LAST.replace("
         '\'"/root/settings.txt"\', \'"/root/settings.txt", copy=True\')); modal_run(lab, "run", "last.py"'
     },
     "build-tools": {'note.dockerfile("exchanged")[-2:]': 'note.dockerfile("as_noted")[-2:-1]'},
@@ -25,7 +25,7 @@ MENDED = {  # lab: what stands in its cells, and what takes the cause away
 IN_A_CONTAINER = {
     "wheel": {'modal_run(lab, "run", "wheel.py")': 'modal_run(lab, "run", "first.py")'},
     "package-data": {
-        'modal_run(lab, "run", "data.py")': "program.write_text(program.read_text().replace("
+        'modal_run(lab, "run", "data.py")': "lab.write('data.py', DATA.replace("
         '\'"scales")\', \'"scales", ignore=[])\')); modal_run(lab, "run", "data.py")'
     },
 }
