@@ -197,7 +197,7 @@ explore(
 #
 # What is measured elsewhere is a hint; your configuration on your GPU is an answer. This lab trains each configuration of the package
 # on windows of noise that lie ready in the GPU's memory. (What is in a window does not change the time.) Five steps to warm up, twenty
-# that are timed. **Guess:** the detector of `smoke` has 400 times fewer parameters than that of `full`. Is it 400 times as fast?
+# that are timed. **Guess:** the detector of `smoke` has 400 times fewer parameters than that of `full`. Is it faster by as much?
 
 # %% tags=["lane:gpu", "skip-execution"]
 import time as clocks

@@ -129,13 +129,13 @@ def check_save(answer):
         found = volume.kept.get("last.ckpt")
         if found not in ("the old checkpoint", "the new checkpoint"):
             raise WrongAnswer(
-                f"killed in {volume.done[-1]!r}, the Volume had last.ckpt {found!r}, expected a whole one, old or new: "
-                "write beside it, then rename."
+                f"killed in {volume.done[-1]!r}, save gave the Volume {found!r} as last.ckpt, expected the old one or "
+                "the new one: write beside it, then rename."
             )
         if kill_in is None and found != "the new checkpoint":
             raise WrongAnswer(
-                f"after {', '.join(volume.done)} without a kill, the Volume had {found!r}, expected the new one: what "
-                "is to outlive the container is committed last."
+                f"{', '.join(volume.done)} gave the Volume {found!r}, expected the new one: what is to outlive the "
+                "container is committed, last of all."
             )
 
 
