@@ -21,10 +21,17 @@ data = typer.Typer(help="Recordings that the chapters use.", no_args_is_help=Tru
 app.add_typer(data, name="data")
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+patch = typer.Typer(help="Mend what is installed.", no_args_is_help=True)
+app.add_typer(patch, name="patch")
 
 
 @bench.callback()
 def _bench():
+    pass
+
+
+@patch.callback()
+def _patch():
     pass
 
 
@@ -139,6 +146,22 @@ def plan(
     options = [f"--{name}={value}" for name, value in given.items() if value is not None]
     flags = [*(["--commands"] if commands else []), *(["--json"] if as_json else [])]
     raise typer.Exit(environment(["plan", *options, *flags]))
+
+
+@patch.command()
+def jetson(
+    check: Annotated[bool, typer.Option("--check", help="Look, change nothing; so does no option.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Patch both sources of mamba_ssm 2.2.2 or 2.2.4.")] = False,
+    revert: Annotated[bool, typer.Option("--revert", help="Take the patch back, byte for byte.")] = False,
+    site: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder that holds mamba_ssm.", show_default=False)
+    ] = None,
+):
+    """What keeps mamba-ssm and causal-conv1d apart, the right cure, and a patch. Exit code 1 where it is broken."""
+    from helpers.environment import main as environment
+
+    chosen = [f"--{name}" for name, asked in (("check", check), ("apply", apply), ("revert", revert)) if asked]
+    raise typer.Exit(environment(["patch", "jetson", *chosen, *([f"--site={site}"] if site is not None else [])]))
 
 
 @data.command()

@@ -85,6 +85,19 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument("--commands", action="store_true", help="print the commands alone")
     install.add_argument("--json", action="store_true", help="print all pairs and commands as one object")
     install.set_defaults(run=_plan)
+    patch = commands.add_parser(
+        "patch",
+        help="mamba-ssm 2.2.2 or 2.2.4 beside a causal-conv1d that takes more arguments: the cure, or the patch",
+        description="What keeps mamba_ssm and causal_conv1d apart, on a Jetson or elsewhere; the right cure; a patch.",
+        epilog="Exit code 0: nothing is broken, or it is done. 1: something is, or it was refused. 2: not there.",
+    )
+    patch.add_argument("what", choices=["jetson"])
+    action = patch.add_mutually_exclusive_group()
+    action.add_argument("--check", dest="action", action="store_const", const="check", help="look, change nothing")
+    action.add_argument("--apply", dest="action", action="store_const", const="apply", help="patch both sources")
+    action.add_argument("--revert", dest="action", action="store_const", const="revert", help="take the patch back")
+    patch.add_argument("--site", metavar="DIR", help="folder that holds mamba_ssm (site-packages)")
+    patch.set_defaults(run=_patch, action="check")
     return parser
 
 
@@ -158,3 +171,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     else:
         print(made)
     return 0 if made.possible else 1
+
+
+def _patch(arguments: argparse.Namespace) -> int:
+    from helpers.environment.jetson.command import main as patch
+
+    return patch(arguments.action or "check", arguments.site)

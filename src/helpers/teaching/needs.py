@@ -34,15 +34,25 @@ def _torch_without_cuda():
     return torch.version.cuda is None
 
 
+def _mount_namespaces():
+    if importlib.util.find_spec("modal") is None:  # whose model makes them
+        return False
+    from helpers.cloud.local.containers import why_no_containers
+
+    return why_no_containers() is None
+
+
 NEEDS = {
     "Linux": lambda: platform.system() == "Linux",
     "gcc": lambda: shutil.which("g++") is not None and shutil.which("gcc") is not None,
     "a GPU": _gpu,
     "a torch without CUDA": _torch_without_cuda,
     "nvcc": lambda: shutil.which("nvcc") is not None,
+    "mount namespaces": _mount_namespaces,
     "no triton": lambda: importlib.util.find_spec("triton") is None,
     "mamba_ssm": lambda: importlib.util.find_spec("mamba_ssm") is not None,
     "causal_conv1d": lambda: importlib.util.find_spec("causal_conv1d") is not None,
+    "modal": lambda: importlib.util.find_spec("modal") is not None,
     "Python 3.12 or older": lambda: sys.version_info < (3, 13),
 }
 

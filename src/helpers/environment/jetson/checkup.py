@@ -1,0 +1,263 @@
+"""What stands between an installed mamba_ssm and causal_conv1d, and the right cure: it looks and changes nothing.
+
+Four questions, of which field note D mixed the answers: do the two packages agree about the arguments of their calls,
+are the compiled files of this machine, does the import come after torch's, and has torch its `distributed`. What to
+install is worked out by `workbook plan`; all other layers are those of `workbook doctor`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.environment.catalogue.releases import releases
+from helpers.environment.doctor_result import Layer
+from helpers.environment.doctor_target import MARK, Target, target
+from helpers.environment.elf import ElfError, Search, predict, read_extension
+from helpers.environment.jetson.contract import Contract, read_contract
+from helpers.environment.jetson.patch import VERSIONS
+from helpers.environment.probe import Host, run
+
+__all__ = ["Checkup", "check"]
+
+WIDTH = 80
+SECONDS = 180.0  # a cold disk takes minutes for a CUDA build of torch
+COMPILED = ("causal_conv1d_cuda", "selective_scan_cuda")
+# mamba_ssm takes the second of a pair where the first is missing, and has no third way.
+DISTRIBUTED = f"""
+import json, torch, torch.distributed as distributed
+gather, scatter = ("all_gather_into_tensor", "_all_gather_base"), ("reduce_scatter_tensor", "_reduce_scatter_base")
+wanted = ("ProcessGroup",), gather, scatter
+missing = [names[-1] for names in wanted if not any(hasattr(distributed, name) for name in names)]
+print("\\n{MARK}" + json.dumps([torch.__version__, distributed.is_available(), missing]))
+"""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What was found.
+
+    Attributes
+    ----------
+    mamba, conv : str or None
+        Versions of mamba-ssm and causal-conv1d; None where one is not there.
+    folder : Path or None
+        Of the package `mamba_ssm`.
+    contract : Contract
+    layers : tuple of Layer
+        `contract`, `machine`, `import order`, `distributed`; states as in `helpers.environment.doctor_result`.
+    advice : tuple of str
+        Steps, the right cure first; empty where there is nothing to do.
+    """
+
+    mamba: str | None
+    conv: str | None
+    folder: Path | None
+    contract: Contract
+    layers: tuple[Layer, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def patch_helps(self) -> bool:
+        """Whether the patch mends what is broken between the two packages."""
+        return self.contract.verdict in ("too few", "half patched") and _public(self.mamba) in VERSIONS
+
+    @property
+    def broken(self) -> bool:
+        """Whether one of the layers is."""
+        return any(layer.state == "broken" for layer in self.layers)
+
+    def __str__(self) -> str:
+        lines = [f"mamba-ssm {self.mamba or 'missing'}, causal-conv1d {self.conv or 'missing'}"]
+        for layer in self.layers:
+            first, others = f"{layer.name:<14}{layer.state:<9}", " " * 23
+            lines += textwrap.wrap(layer.summary, WIDTH, initial_indent=first, subsequent_indent=others)
+        return "\n".join([*lines, *([""] if self.advice else []), *self.advice])
+
+
+def check(site: str | os.PathLike[str] | None = None, *, imports: bool = True, host: Host | None = None) -> Checkup:
+    """Look at mamba_ssm and causal_conv1d.
+
+    Parameters
+    ----------
+    site : str or Path, optional
+        A folder of packages that comes first on the search path; the folders of this Python alone when left out.
+    imports : bool
+        Whether torch is imported in a process of its own, to ask for its `distributed`. That takes seconds.
+    host : Host, optional
+        The machine; this one when left out.
+
+    Raises
+    ------
+    helpers.environment.doctor_result.DoctorError
+        Where the folder does not exist.
+    """
+    here = target(None, site, host)
+    versions = {name: _version(here, name) for name in ("mamba_ssm", "causal_conv1d")}
+    folders = {name: here.module(name) for name in versions}
+    files = {name: _compiled(here, name) for name in COMPILED}
+    path = files["causal_conv1d_cuda"]
+    compiled = path if path and path.suffix == ".so" else None
+    contract = read_contract(*folders.values(), compiled)
+    layers = [_contract(contract, *versions.values()), _machine(here, files, folders), _import_order(here, compiled)]
+    layers.append(_distributed(here) if imports else Layer("distributed", "note", "not asked"))
+    found = Checkup(*versions.values(), folders["mamba_ssm"], contract, tuple(layers), ())
+    return Checkup(found.mamba, found.conv, found.folder, contract, found.layers, tuple(_advice(found)))
+
+
+def _version(here: Target, name: str) -> str | None:
+    """Of the package's own source, which comes along when somebody copies a folder; metadata does not."""
+    folder = here.module(name)
+    if folder is None:
+        return None
+    text = (folder / "__init__.py").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^__version__ = [\"']([^\"']+)", text, re.MULTILINE)
+    return found[1] if found else here.installed(name.replace("_", "-"))
+
+
+def _compiled(here: Target, name: str) -> Path | None:
+    """The file that an import takes, else one whose ending is for another Python or machine; a .py counts too."""
+    misnamed = None
+    for folder in map(Path, here.host.path):
+        paths = sorted(folder.glob(f"{name}*.so")) if folder.is_dir() else []
+        for path in [*paths, folder / f"{name}.py"]:
+            if path.name.removeprefix(name) in (*here.suffixes, ".py") and path.is_file():
+                return path
+        misnamed = misnamed or next(iter(paths), None)
+    return misnamed
+
+
+def _contract(contract: Contract, mamba: str | None, conv: str | None) -> Layer:
+    passed, taken = (" and ".join(map(str, counts)) if counts else "?" for counts in (contract.passed, contract.taken))
+    calls = f"mamba-ssm {mamba} passes {passed} arguments (forward and backward), causal-conv1d {conv} takes {taken}"
+    state, said = {
+        "fits": ("ok", calls if contract.passed else f"mamba-ssm {mamba} goes through causal-conv1d's cpp_functions"),
+        "patched": ("ok", f"mamba-ssm {mamba} is patched, and works with causal-conv1d {conv}"),
+        "half patched": ("broken", "one of two files is patched: a run was stopped in between"),
+        "by hand": ("broken", f"patched by hand as in field note D: the forward works, training fails, since {calls}"),
+        "too few": ("broken", calls),
+        "too old": ("broken", f"mamba-ssm {mamba} calls what causal-conv1d {conv} does not have"),
+        "two halves": (
+            "broken",
+            f"causal-conv1d {conv}: its Python files pass {taken} arguments, its compiled file takes "
+            f"{' and '.join(map(str, contract.compiled or ()))}: two releases are mixed",
+        ),
+        "no mamba-ssm": ("not here", "mamba-ssm is not there"),
+        "no causal-conv1d": ("broken", f"mamba-ssm {mamba} without causal-conv1d"),
+        "unknown": ("note", f"the calls of mamba-ssm {mamba} are none that is known"),
+    }[contract.verdict]
+    return Layer("contract", state, said)
+
+
+def _machine(here: Target, files: dict[str, Path | None], folders: dict[str, Path | None]) -> Layer:
+    """Whether the compiled files are of this machine, and have an ending that this Python imports."""
+    owners = dict(zip(COMPILED, ("causal_conv1d", "mamba_ssm"), strict=True))
+    wrong, right, notes = [], [], []
+    for name, path in files.items():
+        if path is None:
+            if folders[owners[name]]:
+                wrong.append(f"no {name} is there: `No module named '{name}'`")
+            continue
+        if path.suffix == ".py":
+            notes.append(f"{path.name} is Python, not compiled")
+            continue
+        ending = path.name.removeprefix(name)
+        try:
+            built = read_extension(path).machine
+        except ElfError as error:
+            wrong.append(f"{path.name} cannot be read ({error.text or 'damaged'})")
+            continue
+        if built != here.host.architecture:
+            wrong.append(f"{path.name} is built for {built}, this machine is {here.host.architecture}")
+        elif ending not in here.suffixes:
+            wrong.append(f"{path.name}: this Python does not see that ending, it imports *{here.suffixes[0]}")
+        else:
+            right.append(name)
+    if wrong:
+        return Layer("machine", "broken", "; ".join(wrong))
+    if not right:
+        return Layer("machine", "note", "; ".join(notes) or "nothing compiled is there")
+    said = [f"{' and '.join(right)} built for {here.host.architecture}, as this machine is"]
+    return Layer("machine", "note" if notes else "ok", "; ".join(said + notes))
+
+
+def _import_order(here: Target, path: Path | None) -> Layer:
+    """What an import of the compiled module says before torch's, and after it."""
+    if path is None or here.torch_folder is None:
+        return Layer("import order", "note", "not looked at: no compiled file" if path is None else "no torch is there")
+    try:
+        extension = read_extension(path)
+        alone = predict(extension, _search(here, torch_first=False))
+        after = predict(extension, _search(here, torch_first=True))
+    except ElfError as error:
+        return Layer("import order", "broken", f"{path.name} cannot be read ({error.text or 'damaged'})")
+    if after:
+        return Layer("import order", "broken", f"after `import torch` too: {after[0].text}")
+    if alone:
+        lies = "" if not (here.torch_folder / "lib/libc10.so").is_file() else "; libc10.so lies in torch/lib"
+        return Layer("import order", "ok", f"torch has to be imported first, else: {alone[0].text}{lies}")
+    return Layer("import order", "ok", "in any order")
+
+
+def _search(here: Target, torch_first: bool) -> Search:
+    return here.search(torch_first, here.library_path)
+
+
+def _distributed(here: Target) -> Layer:
+    """Whether torch has the names that mamba_ssm imports from torch.distributed."""
+    if here.torch_folder is None:
+        return Layer("distributed", "not here", "no torch is there")
+    code, out, err = run([here.host.executable, "-c", DISTRIBUTED], SECONDS, here.host.environ)
+    line = next((line for line in reversed(out.splitlines()) if line.startswith(MARK)), None)
+    if line is None:
+        last = (err or out).strip().splitlines()[-1:] or [f"exit code {code}"]
+        return Layer("distributed", "broken", f"torch cannot be imported: {last[0]}")
+    version, available, missing = json.loads(line.removeprefix(MARK))
+    if missing:
+        return Layer("distributed", "broken", f"torch {version} is built without it: no {', no '.join(missing)}")
+    said = "has torch.distributed" if available else "is built without it; stand-ins fill the names"
+    return Layer("distributed", "ok", f"torch {version} {said}")
+
+
+def _advice(found: Checkup) -> list[str]:
+    verdict, lines = found.contract.verdict, []
+    plan = "workbook plan"
+    mamba, conv = _known("mamba-ssm", found.mamba), _known("causal-conv1d", found.conv)
+    pair = [
+        f"  {plan}{f' --mamba {mamba}' if mamba else ''} --commands",
+        f"  {plan}{f' --causal-conv1d {conv}' if conv else ''} --commands",
+    ]
+    if any(layer.name == "machine" and layer.state == "broken" for layer in found.layers):
+        lines += ["No patch mends a compiled file that is missing or of another machine. Build both here:"]
+        lines += [f"  {plan} --commands"]
+    elif verdict in ("too few", "by hand"):
+        lines += ["The right cure is a pair that fits. Either keep this mamba-ssm, and take its partner:", pair[0]]
+        lines += ["or keep this causal-conv1d, and take mamba-ssm 2.2.5 or later:", pair[1]]
+    if verdict == "too few" and found.patch_helps and not lines[0].startswith("No patch"):
+        lines += ["Where nothing can be compiled now, the patch does it too; --revert takes it back:"]
+        lines += ["  workbook patch jetson --apply"]
+    if verdict == "by hand":
+        lines += ["Or install this mamba-ssm again (--force-reinstall --no-deps), and let the tool patch it."]
+    if verdict == "half patched":
+        lines += ["Finish it, or take it back:", "  workbook patch jetson --apply", "  workbook patch jetson --revert"]
+    if verdict in ("too old", "no causal-conv1d"):
+        lines += ["The patch does not mend this. Take the causal-conv1d that fits:", pair[0]]
+    if verdict == "two halves":
+        lines += ["Install causal-conv1d again, whole; the patch does not mend this:", pair[1]]
+    if verdict == "no mamba-ssm":
+        lines += ["Nothing to patch. What to install here:", f"  {plan} --commands"]
+    if "is built without it: no" in found.layers[3].summary:
+        lines += ["For torch.distributed: a torch that has it, or env/jetson/sitecustomize.py (see its README)."]
+    return lines
+
+
+def _known(package: str, version: str | None) -> str | None:
+    return _public(version) if _public(version) in {item.version for item in releases(package)} else None
+
+
+def _public(version: str | None) -> str | None:
+    return version.partition("+")[0] if version else None

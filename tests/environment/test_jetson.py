@@ -1,0 +1,495 @@
+"""The Jetson patch: the check is right for real pairs of releases, the patch works on their real sources and on no
+others, and whatever stops it, the sources are whole.
+
+The sources are those of PyPI. What is compiled is not: a stand-in in plain torch takes the arguments of one release or
+of the other, and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.environment import ArtifactError, Lab, main, unpacked
+from helpers.environment.catalogue.releases import contract_kept
+from helpers.environment.jetson import PatchError, UnknownSource, apply, check, original, patched, read_contract, revert
+from helpers.environment.jetson.edits import FILES, state
+from helpers.environment.probe import Host
+
+VERSIONS = ("2.2.2", "2.2.4")
+SCAN, COMBINED = FILES
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """Folder of a package's sources, as on PyPI."""
+    folder = tmp_path_factory.mktemp("releases")
+
+    def get(name, version):
+        root = folder / f"{name}-{version}"
+        if not root.is_dir():
+            try:
+                unpacked(name, version, folder)
+            except ArtifactError as fault:
+                pytest.skip(str(fault))
+        return root / name
+
+    return get
+
+
+@pytest.fixture
+def site(tmp_path, release):
+    """A site-packages with copies of two releases."""
+
+    def make(mamba, conv):
+        folder = tmp_path / "site"
+        for name, version in (("mamba_ssm", mamba), ("causal_conv1d", conv)):
+            if version:
+                shutil.copytree(release(name, version), folder / name)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    return make
+
+
+def sources(folder):
+    return {name: (Path(folder) / name).read_bytes() for name in FILES}
+
+
+# --- the check ---
+
+PAIRS = [
+    ("2.2.2", "1.4.0", "fits", (7, 10), (7, 10)),
+    ("2.2.2", "1.5.0.post8", "fits", (7, 10), (7, 10)),
+    ("2.2.2", "1.5.2", "too few", (7, 10), (8, 12)),
+    ("2.2.2", "1.7.0", "too few", (7, 10), (8, 12)),
+    ("2.2.4", "1.5.0.post8", "fits", (7, 10), (7, 10)),
+    ("2.2.4", "1.6.0", "too few", (7, 10), (8, 12)),
+    ("2.2.4", "1.6.2.post1", "too few", (7, 10), (8, 12)),
+    ("2.2.5", "1.4.0", "too old", None, (7, 10)),
+    ("2.2.5", "1.5.2", "fits", None, (8, 12)),
+    ("2.3.1", "1.5.0.post8", "too old", None, (7, 10)),
+    ("2.3.1", "1.6.1", "fits", None, (8, 12)),
+    ("2.3.2.post1", "1.7.0", "fits", None, (8, 12)),
+]
+
+
+@pytest.mark.parametrize(("mamba", "conv", "verdict", "passed", "taken"), PAIRS)
+def test_the_check_reads_both_sides_of_a_pair(release, mamba, conv, verdict, passed, taken):
+    found = read_contract(release("mamba_ssm", mamba), release("causal_conv1d", conv))
+    assert (found.verdict, found.passed, found.taken) == (verdict, passed, taken)
+    assert (found.verdict == "fits") is contract_kept(mamba, conv)  # the catalogue, which was not asked
+
+
+@pytest.mark.parametrize(
+    ("mamba", "conv", "verdict", "advice"),
+    [
+        ("2.2.4", "1.6.0", "too few", ["--mamba 2.2.4 --commands", "--causal-conv1d 1.6.0 --commands", "--apply"]),
+        ("2.2.4", "1.4.0", "fits", []),
+        ("2.2.5", "1.4.0", "too old", ["--mamba 2.2.5 --commands"]),
+        ("2.2.4", None, "no causal-conv1d", ["--mamba 2.2.4 --commands"]),
+        (None, "1.6.0", "no mamba-ssm", ["workbook plan --commands"]),
+    ],
+)
+def test_the_right_cure_comes_before_the_patch(site, mamba, conv, verdict, advice):
+    folder = site(mamba, conv)
+    for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
+        (folder / f"{name}.py").touch()
+    found = check(folder, imports=False)
+    assert found.contract.verdict == verdict
+    commands = [line.strip() for line in found.advice if "workbook" in line and line.startswith("  ")]
+    assert [command.endswith(end) for command, end in zip(commands, advice, strict=True)] == [True] * len(advice)
+    assert found.broken is (verdict not in ("fits", "no mamba-ssm"))
+
+
+def test_a_version_that_the_patch_was_not_tried_on_is_not_advised_to_take_it(site):
+    folder = site("2.2.4", "1.6.0")
+    init = folder / "mamba_ssm/__init__.py"
+    init.write_text(init.read_text().replace('"2.2.4"', '"2.2.3"'))
+    for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
+        (folder / f"{name}.py").touch()
+    found = check(folder, imports=False)
+    assert (found.contract.verdict, found.patch_helps) == ("too few", False)
+    assert "--apply" not in str(found)
+    with pytest.raises(PatchError, match=r"found version 2\.2\.3, expected 2\.2\.2 or 2\.2\.4"):
+        apply(folder / "mamba_ssm")
+
+
+# --- the compiled file ---
+
+MODULE = """
+#include <optional>
+namespace at { class Tensor; }
+using T = const at::Tensor&;
+using O = const std::optional<at::Tensor>&;
+namespace c10 { void SetNumThreads(); }
+#if TAKES == 7
+void causal_conv1d_fwd(T, T, O, O, O, O, bool) {}
+void causal_conv1d_bwd(T, T, O, T, O, O, O, O, bool, bool) {}
+#else
+void causal_conv1d_fwd(T, T, O, O, O, T, O, bool) {}
+void causal_conv1d_bwd(T, T, O, T, O, O, O, T, T, T, T, bool) {}
+#endif
+extern "C" void* PyInit_NAME() { return nullptr; }
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A compiled causal_conv1d_cuda that takes 7 or 8 arguments; nothing imports it."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++")
+    pytest.importorskip("torch", reason="no torch, whose libc10.so it is linked with")
+
+    def build(takes, name="causal_conv1d_cuda"):
+        with Lab() as lab:
+            lab.write("module.cpp", f"#define TAKES {takes}\n{MODULE.replace('NAME', name)}")
+            path = lab.build("module.cpp", links=["c10"], flags=["-Wl,--no-as-needed"])
+            return path.read_bytes()
+
+    return build
+
+
+@pytest.mark.parametrize(("takes", "counts"), [(7, (7, 10)), (8, (8, 12))])
+def test_the_compiled_file_says_what_it_takes(tmp_path, release, compiled, takes, counts):
+    path = tmp_path / "causal_conv1d_cuda.so"
+    path.write_bytes(compiled(takes))
+    found = read_contract(release("mamba_ssm", "2.2.4"), release("causal_conv1d", "1.6.0"), path)
+    assert found.compiled == counts
+    assert found.verdict == ("too few" if takes == 8 else "two halves")
+
+
+def test_machine_and_import_order_are_read_from_the_files(site, compiled):
+    folder = site("2.2.4", "1.6.0")
+    for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
+        (folder / f"{name}.so").write_bytes(compiled(8, name))
+    layers = {layer.name: layer for layer in check(folder, imports=False).layers}
+    assert layers["machine"].state == "ok"
+    assert "libc10.so: cannot open shared object file" in layers["import order"].summary
+    assert layers["import order"].summary.startswith("torch has to be imported first")
+    assert layers["import order"].summary.endswith("libc10.so lies in torch/lib")
+
+
+@pytest.mark.parametrize(
+    ("files", "architecture", "said"),
+    [
+        (["causal_conv1d_cuda.so", "selective_scan_cuda.so"], "riscv64", "this machine is riscv64"),
+        (["causal_conv1d_cuda.so"], None, "no selective_scan_cuda is there"),
+        (["causal_conv1d_cuda.so", "selective_scan_cuda.cpython-36m-x86_64-linux-gnu.so"], None, "does not see that"),
+    ],
+)
+def test_a_file_for_another_machine_is_no_case_for_the_patch(site, compiled, files, architecture, said):
+    folder = site("2.2.4", "1.6.0")
+    for name in files:
+        (folder / name).write_bytes(compiled(8, name.split(".")[0]))
+    found = check(folder, imports=False, host=Host(architecture=architecture) if architecture else None)
+    layer = next(layer for layer in found.layers if layer.name == "machine")
+    assert layer.state == "broken"
+    assert said in layer.summary
+    assert "--apply" not in "".join(found.advice)
+    assert "workbook plan --commands" in found.advice[1]
+
+
+# --- torch.distributed ---
+
+
+@pytest.mark.parametrize(
+    ("distributed", "state", "said"),
+    [
+        ("def is_available(): return True\nProcessGroup = _all_gather_base = reduce_scatter_tensor = 1", "ok", "has "),
+        ("def is_available(): return False", "broken", "no ProcessGroup, no _all_gather_base, no _reduce_scatter_base"),
+        (
+            "def is_available(): return False\nProcessGroup = 1",
+            "broken",
+            ": no _all_gather_base",
+        ),  # torch 2.13 has this
+        (
+            "def is_available(): return False\nProcessGroup = all_gather_into_tensor = reduce_scatter_tensor = 1",
+            "ok",
+            "stand-ins",
+        ),
+        ("import nowhere", "broken", "No module named 'nowhere'"),
+    ],
+)
+def test_a_torch_without_distributed_is_seen(site, distributed, state, said):
+    folder = site("2.2.4", "1.4.0")
+    (folder / "torch/distributed").mkdir(parents=True)
+    (folder / "torch/__init__.py").write_text("__version__ = '2.5.0a0'")
+    (folder / "torch/version.py").write_text("__version__ = '2.5.0a0'")
+    (folder / "torch/distributed/__init__.py").write_text(distributed)
+    found = check(folder)
+    layer = next(layer for layer in found.layers if layer.name == "distributed")
+    assert (layer.state, said in layer.summary) == (state, True), layer
+    assert any("sitecustomize" in line for line in found.advice) is ("_all_gather_base" in said)
+
+
+# --- the patch, as a function of bytes ---
+
+
+@pytest.mark.parametrize(("version", "name"), list(itertools.product(VERSIONS, FILES)))
+def test_there_and_back_is_byte_for_byte(release, version, name):
+    before = (release("mamba_ssm", version) / name).read_bytes()
+    after = patched(before, name)
+    assert after != before
+    assert (state(before, name), state(after, name)) == ("original", "patched")
+    assert original(after, name) == before
+    assert patched(after, name) == after
+    assert original(before, name) == before
+    assert after.count(b"causal_conv1d_cuda.causal_conv1d_fwd(") == 0
+    assert after.count(b"= _workbook_causal_conv1d_bwd(") == 1
+    compile(after, name, "exec")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_lines_may_have_moved(release, name):
+    before = (release("mamba_ssm", "2.2.4") / name).read_bytes()
+    for moved in (b"# one\n# two, \xc2\xb5\n" + before, before.replace(b"\n", b"\r\n"), before + b"\n\n# behind\n"):
+        after = patched(moved, name)
+        assert original(after, name) == moved
+        assert after.count(b"\r\n") in (0, after.count(b"\n"))
+
+
+NOTE = (  # the first forward call, as field note D would have it
+    "        conv1d_out = causal_conv1d_cuda.causal_conv1d_fwd(\n"
+    "            x, conv1d_weight, conv1d_bias, None, None, None, True\n        )\n        # We're",
+    "        if causal_conv1d_fn is not None:\n"
+    '            conv1d_out = causal_conv1d_fn(x, conv1d_weight, conv1d_bias, activation="silu")\n'
+    "        else:\n            conv1d_out = causal_conv1d_cuda.causal_conv1d_fwd(\n"
+    "                x, conv1d_weight, conv1d_bias, None, None, None, True\n            )\n        # We're",
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("class MambaInnerFn", "class OtherFn", "calls no C"),
+        (
+            "x, conv1d_weight, conv1d_bias, None, None, None, True",
+            "x, conv1d_weight, conv1d_bias, None, True",
+            "5 argu",
+        ),
+        (
+            "dconv1d_out, None, None, None, dx, False, True",
+            "dconv1d_out, None, None, None, dx, None, False, True",
+            "11 ar",
+        ),
+        (
+            "None, None, None, True\n        )\n        #",
+            "None, None, None, silu=True\n        )\n        #",
+            "passes 6",
+        ),
+        ("    import causal_conv1d_cuda\n", "", "its import"),
+        (
+            "import selective_scan_cuda\n",
+            "import selective_scan_cuda\nnow = causal_conv1d_cuda\n",
+            "uses causal_conv1d_cuda",
+        ),
+        ("import selective_scan_cuda\n", "_workbook_causal_conv1d_fwd = 1\n", "uses _workbook_causal_conv1d_fwd"),
+        (
+            "causal_conv1d_cuda.causal_conv1d_bwd(",
+            "causal_conv1d_cuda.causal_conv1d_update(",
+            "_fwd, causal_conv1d_update,",
+        ),
+        ("causal_conv1d_cuda.causal_conv1d_bwd(", "causal_conv1d_cuda .causal_conv1d_bwd(", "not expected"),
+        ("def forward(ctx, xz", "def forward(ctx xz", "no Python source"),
+        (*NOTE, "patched by hand, as field note D"),
+    ],
+)
+def test_a_source_that_is_not_known_is_refused(site, old, new, said):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    text = (folder / SCAN).read_text()
+    assert old in text
+    (folder / SCAN).write_text(text.replace(old, new, 1))
+    before = sources(folder)
+    assert state(before[SCAN], SCAN) == ("by hand" if "by hand" in said else "unknown")
+    with pytest.raises(PatchError, match=said):
+        apply(folder)
+    with pytest.raises(PatchError):
+        revert(folder)
+    assert sources(folder) == before
+    if "by hand" in said:
+        assert read_contract(folder, folder.parent / "causal_conv1d").verdict == "by hand"
+
+
+@pytest.mark.parametrize("version", ["2.2.5", "2.3.1"])
+def test_a_release_that_needs_no_patch_is_refused(release, version):
+    for name in FILES:
+        with pytest.raises(UnknownSource, match="expected the file of mamba-ssm"):
+            patched((release("mamba_ssm", version) / name).read_bytes(), name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"bwd_function(*given)", b"bwd_function(*given, 1)"),
+        (b"L = xz.shape[-1]\n", b"L = xz.shape[-1]\n        y = causal_conv1d_cuda.causal_conv1d_fwd(1)\n"),
+        (b"# --- workbook patch jetson: end\n", b""),
+    ],
+)
+def test_a_patched_source_that_was_changed_since_is_refused(site, old, new):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    apply(folder)
+    text = (folder / SCAN).read_bytes()
+    assert old in text
+    (folder / SCAN).write_bytes(text.replace(old, new, 1))
+    before = sources(folder)
+    for turn in (apply, revert):
+        with pytest.raises(PatchError, match="changed after it was patched"):
+            turn(folder)
+    assert sources(folder) == before
+
+
+# --- both files or neither ---
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_order_of_apply_and_revert(site, version):
+    folder = site(version, "1.6.0") / "mamba_ssm"
+    before, draw, is_patched = sources(folder), random.Random(4), False
+    after = {name: patched(text, name) for name, text in before.items()}
+    (folder / SCAN).chmod(0o640)
+    for _ in range(20):
+        wanted = draw.random() < 0.5
+        changed = (apply if wanted else revert)(folder)
+        assert changed == ([folder / name for name in FILES] if wanted is not is_patched else [])
+        is_patched = wanted
+        assert sources(folder) == (after if wanted else before)
+        assert stat.S_IMODE((folder / SCAN).stat().st_mode) == 0o640
+    assert sorted(path.name for path in folder.rglob("*.part")) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("turn", [apply, revert])
+def test_an_error_in_the_middle_leaves_both_untouched(site, monkeypatch, turn, at, error):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    if turn is revert:
+        apply(folder)
+    before, count, replace = sources(folder), itertools.count(1), Path.replace
+
+    def failing(self, target):
+        if next(count) == at:
+            raise error
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(PatchError if isinstance(error, OSError) else KeyboardInterrupt):
+        turn(folder)
+    monkeypatch.undo()
+    assert sources(folder) == before
+    assert list(folder.rglob("*.part")) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from helpers.environment.jetson import {turn}
+count, replace = 0, Path.replace
+def killed(self, target):
+    global count
+    count += 1
+    if count == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = killed
+{turn}(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("turn", ["apply", "revert"])
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("then", [apply, revert])
+def test_a_killed_process_leaves_whole_files_and_the_next_run_finishes(site, turn, at, then):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    before = sources(folder)
+    after = {name: patched(text, name) for name, text in before.items()}
+    if turn == "revert":
+        apply(folder)
+    start = sources(folder)
+    done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, at=at), str(folder)])
+    assert done.returncode == -signal.SIGKILL
+    if at == 1:  # before the first rename
+        assert sources(folder) == start
+    else:
+        assert {state(text, name) for name, text in sources(folder).items()} == {"original", "patched"}
+        assert read_contract(folder, folder.parent / "causal_conv1d").verdict == "half patched"
+    then(folder)
+    assert sources(folder) == (after if then is apply else before)
+
+
+def test_a_shared_copy_of_the_file_stays_as_it_is(site, tmp_path):
+    """uv links installed files to its cache: whoever writes into one changes it for every environment."""
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    os.link(folder / SCAN, tmp_path / "cached.py")
+    before = (tmp_path / "cached.py").read_bytes()
+    apply(folder)
+    assert (tmp_path / "cached.py").read_bytes() == before
+
+
+# --- the command ---
+
+
+def test_the_command_says_what_it_does(site, capsys):
+    folder = site("2.2.4", "1.6.0")
+    for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
+        (folder / f"{name}.py").touch()
+    before = sources(folder / "mamba_ssm")
+
+    def run(*arguments):
+        code = main(["patch", "jetson", "--site", str(folder), *arguments])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    code, said = run("--apply")
+    assert (code, said.count("patched ")) == (0, 2)
+    assert "a pair that fits" in said
+    code, said = run("--apply")
+    assert code == 0
+    assert said.startswith("nothing was changed: mamba-ssm 2.2.4 is patched")
+    assert run("--revert") == (0, "".join(f"as it was: {folder / 'mamba_ssm' / name}\n" for name in FILES))
+    assert run("--revert") == (0, "nothing was changed: there is no patch\n")
+    assert sources(folder / "mamba_ssm") == before
+
+
+@pytest.mark.parametrize(
+    ("mamba", "conv", "code", "said"),
+    [
+        ("2.2.4", "1.4.0", 0, "nothing was changed: mamba-ssm 2.2.4 passes 7 and 10"),
+        ("2.2.5", "1.4.0", 1, "the patch does not mend this"),
+        ("2.2.4", None, 1, "the patch does not mend this"),
+        (None, "1.6.0", 2, "no mamba_ssm in"),
+    ],
+)
+def test_apply_is_refused_where_it_does_not_help(site, capsys, mamba, conv, code, said):
+    folder = site(mamba, conv)
+    assert main(["patch", "jetson", "--apply", "--site", str(folder)]) == code
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err
+
+
+def test_a_folder_that_is_not_there(capsys, tmp_path):
+    assert main(["patch", "jetson", "--site", str(tmp_path / "none")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_looking_is_the_default_and_changes_nothing(site, capsys):
+    folder = site("2.2.4", "1.6.0")
+    before = sources(folder / "mamba_ssm")
+    assert main(["patch", "jetson", "--site", str(folder)]) == 1
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()[1:] if line[:1].strip()][:4] == [
+        "contract",
+        "machine",
+        "import",
+        "distributed",
+    ]
+    assert sources(folder / "mamba_ssm") == before
