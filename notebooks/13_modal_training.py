@@ -48,6 +48,8 @@ if importlib.util.find_spec("helpers") is None:
     )
 
 # %% tags=["setup"]
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -260,13 +262,10 @@ def measured():
         time = seconds(config.epochs, training, inference, windows)
         print(f"{name:6s} {training:6.0f} windows/s in training,", end=" ")
         print(f"{inference:6.0f} in inference, {memory:5.2f} GiB;", end=" ")
-        print(
-            f"{config.epochs} epochs of {windows:,}: {time / 60:.1f} min",
-            end="",
-        )
-        print(
-            f", ${time * (gpu.dollars_per_second + 8 * core):.2f}" * bool(gpu)
-        )
+        a_second = gpu.dollars_per_second + 8 * core if gpu else None
+        bill = f"${time * a_second:.2f}" if gpu else "no price here"
+        print(f"{config.epochs} epochs of {windows:,}:", end=" ")
+        print(f"{time / 60:.1f} min, {bill}")
         numbers = {"training": training, "inference": inference, "gib": memory}
         record(**{f"{name}_{key}": value for key, value in numbers.items()})
 
@@ -304,7 +303,6 @@ with expect_error(TimeoutRuleError, match="takes 2 attempts"):
 
 # %% tags=["lane:cpu", "setup"]
 import os
-import sys
 
 from helpers.teaching.modal_lab import checkout, modal_run
 
@@ -510,6 +508,66 @@ record(lost_seconds=lost)
 
 # %% [markdown]
 # The start. Saving more often than every <span data-result="lost_seconds:.0f">29</span> seconds would gain nothing that you could notice.
+#
+# <a id="lab-start"></a>
+#
+# But is it 180 seconds? Most of a first start goes into Triton's kernels: they are compiled, and each is tried in several shapes, of
+# which the fastest is kept. Compiled kernels go to a folder, which the app has put on the Volume. What was found fastest goes there only if
+# `TRITON_CACHE_AUTOTUNING=1` says so, as the app does. (Not for kernels that prepare something before each trial, a *pre-hook*;
+# some of mamba_ssm's do.) So we start the `full` training twice, on **synthetic** recordings: first with an empty folder, then with what
+# is in it. **Guess** the second time.
+
+# %% tags=["lane:gpu", "skip-execution", "setup"]
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
+
+from helpers.eeg import prepare
+from helpers.eeg.synthetic import write_recordings
+
+write_recordings(lab / "drawn", 12, 30, SEED)  # subjects, minutes
+_ = prepare(lab / "drawn", lab / "drawn-store", workers=2)
+
+
+# %% tags=["lane:gpu", "skip-execution", "hide-input"]
+def trained(name, config, devices=1):
+    """Train in a process of its own: losses, s to step 10, windows/s."""
+    asked = config.model_copy(update={"devices": devices})
+    file = lab.write(f"{name}.yaml", asked.model_dump_json())
+    command = ["train", file, "--store", lab / "drawn-store"]
+    began = clocks.time()
+    lab.run(
+        *(sys.executable, "-m", "helpers.cli", *command),
+        *("--output", lab / name),
+        env={
+            "CUDA_VISIBLE_DEVICES": ",".join("01"[:devices]),
+            "TRITON_CACHE_DIR": lab / "triton",
+            "TRITON_CACHE_AUTOTUNING": "1",
+        },
+        timeout=600,
+    )
+    board = EventAccumulator(str(lab / name / "tensorboard")).Reload()
+    tens = [each.wall_time for each in board.Scalars("train/loss")]
+    speed = 10 * config.batch_size / np.median(np.diff(tens))
+    saved = torch.load(lab / name / "last.ckpt", weights_only=True)
+    return saved["steps"][:, 0], tens[0] - began, speed
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm")
+def two_starts():
+    some = {"epochs": 3, "patience": 3}  # some fifty steps
+    config = load_config("full").model_copy(update=some)
+    runs = [trained(f"full-{n}", config) for n in ("first", "second")]
+    for name, (_, start, _) in zip(("first", "second"), runs, strict=True):
+        print(f"{name:6s} start: {start:5.1f} s to the tenth step")
+    speed = runs[1][2]
+    print(f"then {speed:.0f} windows/s, in the trainer, reading included")
+    record(first_start=runs[0][1], second_start=runs[1][1], trainer_speed=speed)
+    return config, speed
+
+
+# %% [markdown]
 # Modal takes [at most ten
 # retries](https://github.com/modal-labs/modal-examples/blob/main/06_gpu_and_ml/long-training.py), so eleven attempts: eleven days. What
 # is longer than that, you start again by hand.
@@ -701,6 +759,59 @@ plt.show()
 # the loader keeps up with both. Then the cost is the same, and you wait half as long. Field note C plans for eight; measure two first.
 # A second GPU never repairs a training that waits for its windows.
 #
+# <a id="lab-two-gpus"></a>
+#
+# So we measure two, with the trainer itself. First the losses: the `smoke` configuration on one GPU, on one GPU again, and on two, without
+# dropout, in 32 bits. Why *again*? Kernels on a GPU add up in an order that changes from run to run, so not even one GPU repeats itself to the last bit.
+# Two may be off by as much as that. Then the speed. **Guess** it for `smoke` (batches of 8) and for `full` (batches of 64).
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("two GPUs", "mamba_ssm")
+def two_gpus():
+    config = load_config("smoke")
+    detector = config.detector.model_copy(update={"dropout": 0.0})
+    exact = {"detector": detector, "precision": "32-true"}
+    config = config.model_copy(update=exact)
+    runs = {
+        "one": trained("one", config),
+        "one again": trained("again", config),
+        "two": trained("two", config, 2),
+    }
+    one, speed = runs["one"][0], runs["one"][2]
+    for name, key in (("one again", "again"), ("two", "two")):
+        off = ((runs[name][0] - one).abs() / one).numpy()
+        print(f"{name:9s} {len(off)} losses, off the first run's by", end=" ")
+        middle, most = float(np.median(off)), float(off.max())
+        print(f"{middle:.0e} in the middle, {most:.0e} at most")
+        record(**{f"{key}_middle": middle, f"{key}_most": most})
+    faster = runs["two"][2]
+    print(f"smoke: {speed:5.0f} windows/s on one GPU, {faster:5.0f} on two")
+    record(smoke_ratio=faster / speed)
+    config, speed = two_starts
+    faster = trained("full-two", config, 2)[2]
+    print(f"full:  {speed:5.0f} windows/s on one GPU, {faster:5.0f} on two")
+    record(full_ratio=faster / speed)
+    return runs
+
+
+# %% mystnb={"image": {"alt": "Loss against the step of the smoke training, for one GPU as a thick gray line, for one GPU again and for two GPUs as thin dashed lines. All three fall together and lie on one another."}} tags=["lane:gpu", "skip-execution", "hide-input"]
+if two_gpus:
+    with style():
+        figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
+        for name, kind, color, width in (
+            ("one", "-", COLORS["line"], 5),
+            ("one again", ":", COLORS["ink"], 1.5),
+            ("two", "--", COLORS["accent"], 1.5),
+        ):
+            losses = two_gpus[name][0]
+            axes.plot(losses, kind, color=color, linewidth=width, label=name)
+        axes.set(xlabel="step", ylabel="focal loss")
+        axes.set_title("The same batches on one GPU and on two")
+        axes.legend(ncols=3)
+    plt.show()
+
+# %% [markdown]
 # ## What can go wrong here
 #
 # | you see | because | do |

@@ -7,6 +7,7 @@ of the other, and nothing else.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -21,7 +22,17 @@ import pytest
 
 from helpers.environment import ArtifactError, Lab, main, unpacked
 from helpers.environment.catalogue.releases import contract_kept
-from helpers.environment.jetson import PatchError, UnknownSource, apply, check, original, patched, read_contract, revert
+from helpers.environment.jetson import (
+    PatchError,
+    UnknownSource,
+    apply,
+    check,
+    exchange,
+    original,
+    patched,
+    read_contract,
+    revert,
+)
 from helpers.environment.jetson.edits import FILES, state
 from helpers.environment.probe import Host
 
@@ -367,17 +378,30 @@ def test_any_order_of_apply_and_revert(site, version):
     assert sorted(path.name for path in folder.rglob("*.part")) == []
 
 
+@pytest.fixture(params=["at once", "one by one"])
+def renaming(request, monkeypatch):
+    """On this file system, and as on one that cannot exchange two folders."""
+    if request.param == "one by one":
+        monkeypatch.setattr(exchange, "_exchange", refuse)
+    return request.param
+
+
+def refuse(one, other):
+    raise exchange.NoExchange(errno.EXDEV, "Invalid cross-device link", str(one))
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize("turn", [apply, revert])
-def test_an_error_in_the_middle_leaves_both_untouched(site, monkeypatch, turn, at, error):
+def test_an_error_in_the_middle_leaves_both_untouched(site, monkeypatch, renaming, turn, at, error):
     folder = site("2.2.4", "1.6.0") / "mamba_ssm"
     if turn is revert:
         apply(folder)
+    first = 2 * (renaming == "one by one")  # by then both were renamed in the copy, in vain
     before, count, replace = sources(folder), itertools.count(1), Path.replace
 
     def failing(self, target):
-        if next(count) == at:
+        if next(count) == first + at:
             raise error
         return replace(self, target)
 
@@ -386,36 +410,73 @@ def test_an_error_in_the_middle_leaves_both_untouched(site, monkeypatch, turn, a
         turn(folder)
     monkeypatch.undo()
     assert sources(folder) == before
-    assert list(folder.rglob("*.part")) == []
+    assert list(folder.rglob("*.part")) == list(folder.glob(".ops*")) == []
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from helpers.environment.jetson import {turn}
-count, replace = 0, Path.replace
-def killed(self, target):
-    global count
-    count += 1
-    if count == {at}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(self, target)
-Path.replace = killed
+from helpers.environment.jetson import {turn}, exchange
+def killed_at(owner, name, at, after=False):
+    count, function = 0, getattr(owner, name)
+    def call(*arguments):
+        nonlocal count
+        count += 1
+        if after:
+            function(*arguments)
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return None if after else function(*arguments)
+    setattr(owner, name, call)
+{kill}
 {turn}(sys.argv[1])
+"""
+MOMENTS = {  # what was patched by then: none of the two, or both
+    "before the first file is written": ('killed_at(Path, "replace", 1)', 0),
+    "between the two files": ('killed_at(Path, "replace", 2)', 0),
+    "before the exchange": ('killed_at(exchange, "_exchange", 1)', 0),
+    "after the exchange": ('killed_at(exchange, "_exchange", 1, after=True)', 2),
+}
+
+
+@pytest.mark.parametrize("turn", ["apply", "revert"])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("then", [apply, revert])
+def test_a_killed_process_changed_both_files_or_none(site, turn, moment, then):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    original = sources(folder)
+    changed = {name: patched(text, name) for name, text in original.items()}
+    if turn == "revert":
+        apply(folder)
+    kill, turned = MOMENTS[moment]
+    done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, kill=kill), str(folder)])
+    assert done.returncode == -signal.SIGKILL
+    assert sources(folder) == (changed if (turn == "apply") == bool(turned) else original)
+    then(folder)
+    assert sources(folder) == (changed if then is apply else original)
+    apply(folder), revert(folder)
+    assert list(folder.glob(".ops*")) == []  # what the killed one left
+
+
+REFUSED = """
+def refuse(one, other):
+    raise exchange.NoExchange(18, "Invalid cross-device link", str(one))
+exchange._exchange = refuse
 """
 
 
 @pytest.mark.parametrize("turn", ["apply", "revert"])
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize("then", [apply, revert])
-def test_a_killed_process_leaves_whole_files_and_the_next_run_finishes(site, turn, at, then):
+def test_where_folders_cannot_be_exchanged_a_kill_leaves_whole_files(site, turn, at, then):
     folder = site("2.2.4", "1.6.0") / "mamba_ssm"
     before = sources(folder)
     after = {name: patched(text, name) for name, text in before.items()}
     if turn == "revert":
         apply(folder)
     start = sources(folder)
-    done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, at=at), str(folder)])
+    kill = REFUSED + f'killed_at(Path, "replace", {2 + at})'  # after two in the copy, in vain
+    done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, kill=kill), str(folder)])
     assert done.returncode == -signal.SIGKILL
     if at == 1:  # before the first rename
         assert sources(folder) == start
@@ -424,6 +485,33 @@ def test_a_killed_process_leaves_whole_files_and_the_next_run_finishes(site, tur
         assert read_contract(folder, folder.parent / "causal_conv1d").verdict == "half patched"
     then(folder)
     assert sources(folder) == (after if then is apply else before)
+
+
+def test_what_is_beside_the_two_files_stays_as_it_is(site):
+    """The folder is exchanged as a whole: links, modes and times in it are those of before."""
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    ops = folder / "ops"
+    (ops / "link.py").symlink_to("selective_scan_interface.py")
+    (ops / "__init__.py").chmod(0o600)
+    os.utime(ops / "__init__.py", (1, 1))
+
+    def facts():
+        found = {
+            path.relative_to(ops): path.lstat()
+            for path in ops.rglob("*")
+            if path.name not in map(os.path.basename, FILES)
+        }
+        return {
+            name: (one.st_mode, one.st_mtime, one.st_size, one.st_uid)
+            for name, one in found.items()
+            if not stat.S_ISDIR(one.st_mode)
+        }
+
+    before = facts()
+    apply(folder)
+    assert facts() == before
+    assert (ops / "link.py").readlink() == Path("selective_scan_interface.py")
+    assert len(before) > 3
 
 
 def test_a_shared_copy_of_the_file_stays_as_it_is(site, tmp_path):

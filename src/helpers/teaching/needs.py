@@ -28,6 +28,12 @@ def _gpu():
     return torch.cuda.is_available()
 
 
+def _two_gpus():
+    import torch
+
+    return torch.cuda.device_count() >= 2
+
+
 def _torch_without_cuda():
     import torch
 
@@ -46,6 +52,7 @@ NEEDS = {
     "Linux": lambda: platform.system() == "Linux",
     "gcc": lambda: shutil.which("g++") is not None and shutil.which("gcc") is not None,
     "a GPU": _gpu,
+    "two GPUs": _two_gpus,
     "a torch without CUDA": _torch_without_cuda,
     "nvcc": lambda: shutil.which("nvcc") is not None,
     "mount namespaces": _mount_namespaces,

@@ -1,8 +1,9 @@
 """Writing the patch: both source files of an installed mamba_ssm, or neither.
 
-What is written is worked out first, and checked to lead back to the same bytes. The new files are put on the disk under
-other names, then renamed, one right after the other. An error or Ctrl-C on the way puts back what was there. A process
-that is killed between the two renames leaves one file patched and whole; the next `apply` or `revert` finishes.
+What is written is worked out first, and checked to lead back to the same bytes. Then the two change in one step, with
+the folder that holds them. Where the file system cannot do that, as in the layers of a container's image, they are
+renamed one right after the other: an error or Ctrl-C on the way puts back what was there, and a process that is killed
+between the two leaves one file patched, and whole; the check says so, and the next `apply` or `revert` finishes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from helpers.environment.jetson.edits import FILES, UnknownSource, original, patched
+from helpers.environment.jetson.exchange import NoExchange, exchanging
 from helpers.environment.writing import replacing
 
 __all__ = ["VERSIONS", "PatchError", "apply", "revert"]
@@ -77,7 +79,7 @@ def _turn(folder: Path, there, back) -> list[Path]:
         if after != before:
             changes[path] = before, after
     try:
-        _write({path: after for path, (_, after) in changes.items()})
+        _write_at_once(folder, {path: after for path, (_, after) in changes.items()})
     except BaseException as error:
         _put_back({path: before for path, (before, _) in changes.items()})
         if isinstance(error, OSError):
@@ -85,6 +87,17 @@ def _turn(folder: Path, there, back) -> list[Path]:
             raise PatchError(f"{said}; nothing was changed. Run it as the owner of that folder.") from error
         raise
     return list(changes)
+
+
+def _write_at_once(folder: Path, contents: dict[Path, bytes]) -> None:
+    if not contents:
+        return
+    ops = folder / "ops"  # holds all FILES
+    try:
+        with exchanging(ops) as copy:
+            _write({copy / path.relative_to(ops): content for path, content in contents.items()})
+    except NoExchange:
+        _write(contents)
 
 
 def _write(contents: dict[Path, bytes]) -> None:
