@@ -357,7 +357,7 @@ def train(run, config, text, resume, call):
     if text:
         (out / "config.yaml").write_text(text)
         config = str(out / "config.yaml")
-    command = [sys.executable, "-m", "helpers.cli", "train", config, "--store", str(STORE), "--output", str(out)]
+    command = [sys.executable, "-u", "-m", "helpers.cli", "train", config, "--store", str(STORE), "--output", str(out)]
     process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
     said = []
     reader = threading.Thread(target=relay, args=(process.stderr, said))

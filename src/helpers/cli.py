@@ -295,8 +295,8 @@ def train(
         checked, data = load_config(config), open_store(store)
         if not silent:
             print(f"training {config} on {len(data.recordings)} recordings of {len(data.subjects)} subjects")
-        with _bar("Training", unit="steps") as progress:
-            found = fit(checked, data, output, resume, progress, _print_validation, other_data)
+        with _bar("Training", unit="steps") as bar:
+            found = fit(checked, data, output, resume, _saying_where(bar), _print_validation, other_data)
     except (StoreError, TrainingError) as fault:
         _fail(fault)
     except (KeyboardInterrupt, SystemExit) as end:
@@ -743,6 +743,20 @@ def _print_file_scores(scores):
 
 def _ratio(value):
     return "-" if value != value else f"{value:.3f}"
+
+
+def _saying_where(progress):
+    """`progress`, which first says at which step a resumed training goes on."""
+    begun = False
+
+    def say_and_go_on(done, total):
+        nonlocal begun
+        if not begun and done > 1:
+            print(f"going on with step {done} of {total}", flush=True)
+        begun = True
+        progress(done, total)
+
+    return say_and_go_on
 
 
 def _print_validation(figures):
