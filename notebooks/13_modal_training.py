@@ -170,13 +170,14 @@ def draw(epochs):
         left.set(title=f"{epochs} epochs: time", ylabel="hours")
         for gpu, color in (("H100", "accent"), ("A100-80GB", "quiet")):
             _, dollars = bill(gpu, epochs, windows_a_second)
-            right.plot(windows_a_second, dollars, color=COLORS[color])
-            right.text(62, dollars[8], gpu, color=COLORS[color])
+            line = {"color": COLORS[color], "label": gpu}
+            right.plot(windows_a_second, dollars, **line)
         here = bill("H100", epochs, speed.training)
         even = speed_of(here[1], "A100-80GB", epochs, 1)
         right.hlines(here[1], even, speed.training, COLORS["ink"], lw=1)
         right.vlines(even, 0, here[1], COLORS["ink"], linestyle=":", lw=1)
-        right.set(title="cost", ylabel="US dollars")
+        right.set(title=f"{epochs} epochs: cost", ylabel="US dollars")
+        right.legend()
         for axes, value in zip((left, right), here, strict=True):
             axes.set(xlabel="windows a second in training", ylim=(0, None))
             axes.plot(speed.training, value, "D", color=COLORS["marked"])
@@ -517,7 +518,8 @@ if long_run:
         axes.set(
             xlabel="step; vertical: 24 hours are over", ylabel="focal loss"
         )
-        axes.set_title("60 hours under a limit of 24")
+        axes.set_title(f"{HOURS} hours under a limit of 24")
+        axes.xaxis.set_major_locator(plt.MaxNLocator(integer=True))
         axes.margins(y=0.25)
         axes.legend(loc="upper right", ncols=2)
     plt.show()
