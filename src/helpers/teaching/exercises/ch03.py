@@ -181,8 +181,8 @@ EXERCISES = [
     ),
     Exercise(
         "03.2",
-        "a regular expression each: for the number behind torch==, and, in an address, for the word behind the last slash "
-        "and the number between torch and cxx.",
+        "a regular expression each: for the number behind torch==, and, in an address, for the word behind the last "
+        "slash and the number between torch and cxx.",
         check_misfits,
         misfits,
         {
