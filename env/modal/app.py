@@ -322,12 +322,15 @@ def walk(folder):
 @in_words
 def list_recordings(synthetic, minutes):
     """Names of the recordings, and of what else is in the store; draws synthetic ones first where asked for."""
-    from helpers.eeg import find_recordings
+    from helpers.eeg import RecordingError, find_recordings
 
     if synthetic:
         from helpers.eeg.synthetic import write_recordings
 
-        write_recordings(DRAWN, synthetic, minutes)
+        try:
+            write_recordings(DRAWN, synthetic, minutes)
+        except ValueError as fault:
+            raise RecordingError(str(fault)) from None
         results.commit()
     folder, there = folder_of_recordings(), STORE / "recordings"
     names = [path.relative_to(folder).as_posix() for path in find_recordings(folder)]
