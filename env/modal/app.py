@@ -454,15 +454,18 @@ def evaluate_run(run):
     """Score a run's detector and the one-feature rule on the subjects that the run never saw; all for 'synthetic'."""
     from functools import partial
 
-    from helpers.detection import detect_by_network, detect_by_rule
+    import torch
+
+    from helpers.detection import WeightsError, detect_by_network, detect_by_rule
     from helpers.detection import evaluate as evaluate_all
     from helpers.eeg import find_recordings, subject_of
-    from helpers.training import read_checkpoint
 
     weights, files = run, find_recordings(folder_of_recordings())
     if run != "synthetic":
         weights = RUNS / run / "detector.pt"
-        unseen = read_checkpoint(weights)["training"]["splits"].get("test", ())
+        if not weights.is_file():
+            raise WeightsError(f"{weights}: no such file. Train this run first, or name another one by --run.")
+        unseen = torch.load(weights, weights_only=True)["training"]["splits"].get("test", ())
         files = [path for path in files if subject_of(path) in unseen]
     found, left_out = evaluate_all(files, [partial(detect_by_network, weights=weights), detect_by_rule])
     out = RUNS / run / "evaluation.json"

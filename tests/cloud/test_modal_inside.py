@@ -108,7 +108,8 @@ def test_faults_in_words(inside):
     ("arguments", "words"),
     [
         (["--bucket", "s3://eeg/tusz"], "--bucket is s3://eeg/tusz, expected NAME or NAME/PREFIX"),
-        (["--timeout", "108000"], "takes 2 attempts"),
+        (["--timeout=0"], "timeout is 0 s.* Give whole seconds"),
+        (["--timeout=-5"], "timeout is -5 s.* Give whole seconds"),
         (["--action", "cost", "--config", "nosuch"], "nosuch: no configuration there"),
     ],
 )
@@ -124,6 +125,9 @@ def test_what_is_refused_before_a_container_is_rented(inside):
     with pytest.raises(SystemExit, match=r"nosuch: cannot be read .* one of the package's: full, small, smoke"):
         app.text_of("nosuch")
     assert app.text_of("smoke") == ""
+    for chapter, words in (("99", "no chapter 99"), ("", "no chapter was named")):
+        with pytest.raises(SystemExit, match=words):
+            app.notebook(chapter)
 
 
 @pytest.fixture
@@ -151,6 +155,17 @@ def test_how_a_training_ends(trainer):
         with pytest.raises(RuntimeError, match="the next attempt goes on from"):
             app.train.local("tiny", "smoke", "", True, "call")
         assert app.results.commits == 1
+
+
+def test_a_run_is_gone_on_with_by_its_retries_and_when_asked(trainer):
+    app = trainer("exit 0")
+    saved = app.RUNS / "tiny" / "last.ckpt"
+    assert app.train.local("tiny", "smoke", "", False, "first call") == ""
+    saved.write_bytes(b"a checkpoint")
+    assert app.train.local("tiny", "smoke", "", False, "first call") == ""  # its retry
+    fault = app.train.local("tiny", "smoke", "", False, "second call")
+    assert fault == f"error: {saved.parent} holds a training. Go on with --resume, or choose another name with --run."
+    assert app.train.local("tiny", "smoke", "", True, "third call") == ""
 
 
 def test_a_training_that_is_stopped_saves_first(trainer):
