@@ -12,7 +12,9 @@ Chapters 03 and 13 explain each part. What is in the repository's ``env/local/``
 import argparse
 import atexit
 import contextlib
+import functools
 import json
+import os
 import re
 import secrets
 import shutil
@@ -35,7 +37,11 @@ KEYS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"]
 
 
 def options():
-    """The options that the decorators below need; Modal gives them to `main` too, but only after this file has run."""
+    """The options that the decorators below need; Modal gives them to `main` too, but only after this file has run.
+
+    In a container there is no command line. A bucket has to be declared there as well, or Modal stops with "Function
+    has 2 dependencies but container got 3 object ids". So the image says which one it is.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--recipe", default="C", choices=["C", "A", "B", "notes"])
     parser.add_argument("--gpu", default="H100")
@@ -43,7 +49,8 @@ def options():
     parser.add_argument("--bucket", default="")
     parser.add_argument("--action", default="")
     parser.add_argument("--config", default="smoke")
-    return parser.parse_known_args(sys.argv[1:] if modal.is_local() else [])[0]
+    given = sys.argv[1:] if modal.is_local() else [f"--bucket={os.environ.get('WORKBOOK_BUCKET', '')}"]
+    return parser.parse_known_args(given)[0]
 
 
 ASKED = options()
@@ -51,15 +58,25 @@ try:
     checked_timeout(ASKED.timeout)  # here, since Modal itself refuses only after it has built the image
 except TimeoutRuleError as fault:
     raise SystemExit(f"error: {fault}") from None
+if "://" in ASKED.bucket:
+    raise SystemExit(f"error: --bucket is {ASKED.bucket}, expected NAME or NAME/PREFIX.")
 GPU = None if ASKED.gpu == "none" else ASKED.gpu
 
 
 def cost(config):
     """What a training would cost on the GPU that was asked for."""
     from helpers.cloud import cost_table
-    from helpers.training import load_config
 
-    wanted = load_config(config)
+    try:
+        from helpers.training import load_config
+
+        wanted = load_config(config)
+    except ModuleNotFoundError as fault:
+        raise SystemExit(
+            f'error: a configuration is read with {fault.name}. Install it: pip install -e ".[workbook]"'
+        ) from None
+    except ValueError as fault:
+        raise SystemExit(f"error: {fault}") from None
     return cost_table(ASKED.gpu, wanted.epochs, wanted.windows_per_epoch, wanted.patience)
 
 
@@ -174,15 +191,14 @@ def image(recipe):
     built = RECIPES[recipe]()
     if GPU:
         built = built.run_commands(f'python -c "{SMOKE[recipe != "C"]}"', gpu=GPU.partition(":")[0])
-    return with_package(
-        built.env(
-            {
-                "WORKBOOK_CACHE": str(RESULTS / "cache"),
-                "TRITON_CACHE_DIR": str(RESULTS / "cache" / "triton"),
-                "TRITON_CACHE_AUTOTUNING": "1",  # keeps what was tuned, but for kernels with a pre-hook
-            }
-        )
-    )
+    variables = {
+        "WORKBOOK_CACHE": str(RESULTS / "cache"),
+        "TRITON_CACHE_DIR": str(RESULTS / "cache" / "triton"),
+        "TRITON_CACHE_AUTOTUNING": "1",  # keeps what was tuned, but for kernels with a pre-hook
+    }
+    if ASKED.bucket:
+        variables["WORKBOOK_BUCKET"] = ASKED.bucket  # for `options`
+    return with_package(built.env(variables))
 
 
 def with_package(built):
@@ -219,7 +235,32 @@ if ASKED.bucket:
 
 def folder_of_recordings():
     """The bucket where one is mounted, else what was drawn into the Volume."""
-    return DATA if DATA.is_dir() else DRAWN
+    from helpers.eeg import RecordingError
+
+    if not ASKED.bucket and not DRAWN.is_dir():
+        raise RecordingError(
+            "no recordings. Name a bucket of them by --bucket, or have some drawn: prepare --synthetic 8."
+        )
+    return DATA if ASKED.bucket else DRAWN
+
+
+def in_words(function):
+    """Give back an answer and no fault, or None and a fault of this package in words.
+
+    An exception would come with the container's traceback, and `modal` needs what it is made of to load it: on your
+    machine there may be neither torch nor MNE. For the same reason answers are made of plain values.
+    """
+
+    @functools.wraps(function)
+    def answered(*arguments, **options):
+        try:
+            return function(*arguments, **options), ""
+        except Exception as fault:
+            if not type(fault).__module__.startswith("helpers."):
+                raise
+            return None, str(fault)
+
+    return answered
 
 
 @app.function(gpu=GPU, timeout=3600, volumes=volumes)
@@ -233,7 +274,7 @@ def test_mamba():
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     official = importlib.util.find_spec("mamba_ssm") and importlib.import_module("mamba_ssm")
     found = {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # of a class of torch
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "mamba_ssm": getattr(official, "__version__", None),
         "data files": sum(not file.name.endswith(".py") for file in walk(files("helpers"))),
@@ -278,23 +319,30 @@ def walk(folder):
 
 
 @app.function(cpu=2.0, timeout=3600, volumes=recordings)
+@in_words
 def list_recordings(synthetic, minutes):
-    """Names of the recordings; draws synthetic ones first where asked for."""
-    from helpers.eeg import find_recordings
+    """Names of the recordings, and of what else is in the store; draws synthetic ones first where asked for."""
+    from helpers.eeg import RecordingError, find_recordings
 
     if synthetic:
         from helpers.eeg.synthetic import write_recordings
 
-        write_recordings(DRAWN, synthetic, minutes)
+        try:
+            write_recordings(DRAWN, synthetic, minutes)
+        except ValueError as fault:
+            raise RecordingError(str(fault)) from None
         results.commit()
-    folder = folder_of_recordings()
-    return [str(path.relative_to(folder)) for path in find_recordings(folder)]
+    folder, there = folder_of_recordings(), STORE / "recordings"
+    names = [path.relative_to(folder).as_posix() for path in find_recordings(folder)]
+    others = {path.relative_to(there).as_posix().removesuffix(".json") for path in there.rglob("*.json")} - set(names)
+    return names, sorted(others)
 
 
 @app.function(cpu=2.0, timeout=4 * 3600, volumes=recordings, max_containers=50)
+@in_words
 def prepare_recording(name, resume):
-    """Prepare one recording in a store of its own and move it into the one on the Volume, or say why it cannot be."""
-    from helpers.eeg import prepare
+    """Prepare one recording in a store of its own and move it into the one on the Volume."""
+    from helpers.eeg import RecordingError, prepare
 
     source = folder_of_recordings() / name
     with tempfile.TemporaryDirectory() as folder:
@@ -304,30 +352,37 @@ def prepare_recording(name, resume):
         for path in source.parent.iterdir():  # its marks may lie beside it, in a file of another name
             if path.name == source.name or path.suffix.lower() not in (".edf", ".bdf", ".h5"):
                 (home / path.name).symlink_to(path)
-        described = Path("recordings", f"{Path(name).as_posix()}.json")
-        if resume and (STORE / described).exists():
-            for path in (STORE / described).parent.glob(f"{Path(name).name}.*"):
-                copied = store / path.relative_to(STORE)
-                copied.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copied)
+        before = files_of(name, STORE)
+        for path in before if resume else []:
+            copied = store / path.relative_to(STORE)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copied)
         report = prepare(alone, store, workers=1)
-        if report.left_out:
-            return {"left_out": " ".join(report.left_out.values())}
-        if report.prepared:
-            made = sorted(
-                (store / described).parent.glob(f"{Path(name).name}.*"), key=lambda path: path.suffix == ".json"
-            )
-            for path in made:  # the array first: a description must never name one that is not there
-                target = STORE / path.relative_to(store)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-                shutil.copyfile(path, part)
-                part.replace(target)
-            for path in (STORE / described).parent.glob(f"{Path(name).name}.*.npy"):
-                if path.name not in [kept.name for kept in made]:  # of an older file by this name
-                    path.unlink()
+        after = files_of(name, store)
+        for path in after if report.prepared else []:
+            target = STORE / path.relative_to(store)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+            shutil.copyfile(path, part)
+            part.replace(target)
+        gone = {path.name for path in before} - {path.name for path in after} if resume or report.prepared else set()
+        for path in reversed(before):
+            if path.name in gone:  # of an older file by this name, or of one that can no longer be used
+                path.unlink()
+        if report.prepared or gone:
             results.commit()
-        return {"kept": bool(report.kept), "hours": report.hours}
+    if report.left_out:
+        raise RecordingError(" ".join(report.left_out.values()))
+    return {"kept": bool(report.kept), "hours": report.hours}
+
+
+def files_of(name, store):
+    """What a store has of a recording, the array first: a description must never name one that is not there."""
+    place = store / "recordings" / name
+    ours = re.compile(rf"{re.escape(place.name)}\.([0-9a-f]{{12}}\.npy|json)")
+    return sorted(
+        (path for path in place.parent.glob("*") if ours.fullmatch(path.name)), key=lambda path: path.suffix == ".json"
+    )
 
 
 # Past 24 hours: an attempt ends at its timeout and the next one goes on from the last checkpoint, up to eleven in all.
@@ -347,6 +402,8 @@ def train(run, config, text, resume, call):
 
     The training replaces ``last.ckpt`` by renaming; each new one is committed to the Volume, and so outlives us.
     """
+    if not STORE.is_dir():
+        return "error: nothing is prepared. Begin with --action prepare."
     out = RUNS / run
     begun, saved = out / "call", out / "last.ckpt"
     again = begun.exists() and begun.read_text() == call  # this very call was here before: it is a retry
@@ -360,7 +417,7 @@ def train(run, config, text, resume, call):
     command = [sys.executable, "-u", "-m", "helpers.cli", "train", config, "--store", str(STORE), "--output", str(out)]
     process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
     said = []
-    reader = threading.Thread(target=relay, args=(process.stderr, said))
+    reader = threading.Thread(target=relay, args=(process.stderr, said), daemon=True)
     reader.start()
     stamp = None
     try:
@@ -375,12 +432,13 @@ def train(run, config, text, resume, call):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(25)
         results.commit()
-    reader.join()
+    reader.join(10)  # a process of another GPU may outlive it, and hold the pipe
     if process.returncode == 0:
         return ""
-    if process.returncode in (1, 2):  # a fault that another attempt would meet again, and pay for
-        return said[-1].strip() if said else f"error: the training ended with {process.returncode}"
-    raise RuntimeError(f"the training was ended ({process.returncode}); the next attempt goes on from {saved}")
+    last = said[-1].strip() if said else "it said nothing"
+    if process.returncode == 1 and last.startswith("error: "):  # another attempt would meet this again, and pay for it
+        return last
+    raise RuntimeError(f"the training was ended ({process.returncode}: {last}); the next attempt goes on from {saved}")
 
 
 def relay(stream, said):
@@ -391,30 +449,35 @@ def relay(stream, said):
 
 
 @app.function(gpu=GPU, cpu=8.0, timeout=4 * 3600, volumes=recordings)
+@in_words
 def evaluate_run(run):
     """Score a run's detector and the one-feature rule on the subjects that the run never saw; all for 'synthetic'."""
     from functools import partial
 
     import torch
 
-    from helpers.detection import detect_by_network, detect_by_rule
+    from helpers.detection import WeightsError, detect_by_network, detect_by_rule
     from helpers.detection import evaluate as evaluate_all
     from helpers.eeg import find_recordings, subject_of
 
     weights, files = run, find_recordings(folder_of_recordings())
     if run != "synthetic":
         weights = RUNS / run / "detector.pt"
+        if not weights.is_file():
+            raise WeightsError(f"{weights}: no such file. Train this run first, or name another one by --run.")
         unseen = torch.load(weights, weights_only=True)["training"]["splits"].get("test", ())
         files = [path for path in files if subject_of(path) in unseen]
     found, left_out = evaluate_all(files, [partial(detect_by_network, weights=weights), detect_by_rule])
     out = RUNS / run / "evaluation.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps([one.as_dict() for one in found], indent=1))
+    text = json.dumps([one.as_dict() for one in found], indent=1)
+    out.write_text(text)
     results.commit()
-    return [one.as_dict() for one in found], {path.name: reason for path, reason in left_out.items()}
+    return json.loads(text), {path.name: reason for path, reason in left_out.items()}
 
 
 @app.function(gpu=GPU, cpu=8.0, timeout=2 * 3600, volumes=volumes)
+@in_words
 def execute_chapter(name, files, commit, lane):
     """Run a chapter in a lane and give back its files, with outputs and stamp."""
     from helpers.teaching import execute
@@ -457,21 +520,38 @@ def main(
     elif action == "prepare":
         prepare(synthetic, minutes, resume)
     elif action == "train":
-        named = Path(config).suffix not in (".yaml", ".yml")
-        if not named and not Path(config).is_file():
-            raise SystemExit(
-                f"error: {config}: no such file. Name one, or a configuration of the package: smoke, small, full."
-            )
-        text = "" if named else Path(config).read_text(encoding="utf-8")
+        text = text_of(config)
         call = train.spawn(run, config, text, resume, secrets.token_hex(8))  # .remote() calls expire after 24 hours
         print(f"training {run} as {call.object_id}; its files: modal volume ls workbook-results runs/{run}")
         if fault := call.get():
             raise SystemExit(fault)
         print(f"trained: modal run env/modal/app.py --action evaluate --run {run}")
     elif action == "evaluate":
-        show_scores(*evaluate_run.remote(run))
+        show_scores(*answer(evaluate_run.remote(run)))
     elif action == "notebook":
         notebook(chapter)
+
+
+def answer(found):
+    """What a Function `in_words` gave back; its fault ends the program."""
+    found, fault = found
+    if fault:
+        raise SystemExit(f"error: {fault}")
+    return found
+
+
+def text_of(config):
+    """The text of a configuration's file, or none for one of the package, which is in the container."""
+    shipped = Path(__file__).parents[2] / "src" / "helpers" / "training" / "configs"
+    if not Path(config).is_file() and (shipped / f"{config}.yaml").is_file():
+        return ""
+    try:
+        return Path(config).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+        raise SystemExit(
+            f"error: {config}: cannot be read ({fault}). Name a YAML file, or one of the package's: {names}."
+        ) from None
 
 
 def show_layers(found):
@@ -492,20 +572,27 @@ def show_layers(found):
 
 def prepare(synthetic, minutes, resume):
     """Prepare all recordings, each in a container of its own, and print what was left out."""
-    names = list_recordings.remote(synthetic, minutes)
+    if synthetic and ASKED.bucket:
+        raise SystemExit("error: --synthetic and --bucket. Choose one: a store of both would be trained on as a whole.")
+    names, others = answer(list_recordings.remote(synthetic, minutes))
     if synthetic:
         print(f"synthetic EEG of {synthetic} subjects: no patient was recorded")
-    outcomes = dict(
-        zip(names, prepare_recording.map(names, kwargs={"resume": resume}, return_exceptions=True), strict=True)
-    )
-    done = [found for found in outcomes.values() if isinstance(found, dict) and "hours" in found]
+    done, left_out = [], {}
+    outcomes = prepare_recording.map(names, kwargs={"resume": resume}, return_exceptions=True)
+    for name, outcome in zip(names, outcomes, strict=True):
+        found, fault = (None, outcome) if isinstance(outcome, Exception) else outcome
+        if found:
+            done.append(found)
+        else:
+            left_out[name] = fault
     kept = sum(found["kept"] for found in done)
     hours = sum(found["hours"] for found in done)
-    left_out = len(names) - len(done)
-    print(f"{len(done) - kept} recordings prepared, {kept} already there, {left_out} left out; {hours:.1f} h")
-    for name, found in outcomes.items():
-        if found not in done:
-            print(f"  left out  {name}: {found['left_out'] if isinstance(found, dict) else found}")
+    print(f"{len(done) - kept} recordings prepared, {kept} already there, {len(left_out)} left out; {hours:.1f} h")
+    for name, fault in left_out.items():
+        print(f"  left out  {name}: {fault}")
+    if others:
+        print(f"The store also holds {len(others)} other recordings ({others[0]}); a training takes them, too.")
+        print("To begin anew: modal volume rm -r workbook-results store")
     if not done:
         raise SystemExit("error: no recording could be prepared.")
 
@@ -529,7 +616,8 @@ def notebook(chapter):
     if len(found) != 1:
         raise SystemExit(f"error: no chapter {chapter or 'was named'}. Name one by its number, --chapter 05.")
     files = {path.name: path.read_bytes() for path in folder.glob(f"{found[0].stem}.*")}
-    stamp, changed = execute_chapter.remote(found[0].name, files, commit(), "gpu" if GPU else "cpu")
+    lane = "gpu" if GPU else "cpu"
+    stamp, changed = answer(execute_chapter.remote(found[0].name, files, commit(), lane))
     for name, content in changed.items():
         part = folder / f".{name}.part"
         part.write_bytes(content)

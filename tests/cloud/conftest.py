@@ -1,5 +1,7 @@
 """The app of env/modal against the model of Modal: run by the client's own command, or only recorded."""
 
+import importlib.util
+import os
 import runpy
 import shutil
 import subprocess
@@ -25,14 +27,35 @@ def local_modal():
     return begin
 
 
+LIGHT = """
+import sys
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "numpy", "mne", "lightning", "pydantic", "yaml"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
 @pytest.fixture(scope="session")
-def modal_run():
-    """Run ``modal run`` in its own process; the secret must not be in what it prints."""
+def modal_run(tmp_path_factory):
+    """Run ``modal run`` in its own process, which has what the extra ``modal`` installs and neither torch nor NumPy.
+
+    The secret must not be in what it prints.
+    """
+    light = tmp_path_factory.mktemp("light")
+    (light / "sitecustomize.py").write_text(LIGHT)
 
     def run(modal, *arguments, app=ROOT / "env" / "modal" / "app.py", code=0, detach=False):
         start = [sys.executable, "-m", "modal", "run", *(["--detach"] if detach else []), str(app)]
         command = [*start, *map(str, arguments)]
-        done = subprocess.run(command, env=modal.environment(), capture_output=True, text=True, timeout=300)
+        environment = modal.environment()
+        environment["PYTHONPATH"] = os.pathsep.join([str(light), *filter(None, [environment.get("PYTHONPATH")])])
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         said = done.stdout + done.stderr
         assert done.returncode == code, said
         assert CANARY not in said
@@ -57,6 +80,25 @@ def checkout(tmp_path):
         return app
 
     return make
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch):
+    """The app as a module of this process, as if it were a container: its folders, and commits that are counted."""
+
+    def start(*arguments):
+        pytest.importorskip("modal")
+        monkeypatch.setattr(sys, "argv", ["modal", *arguments])
+        spec = importlib.util.spec_from_file_location("app_inside", ROOT / "env" / "modal" / "app.py")
+        app = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(app)
+        app.DATA, app.DRAWN, app.STORE, app.RUNS = (tmp_path / name for name in ("data", "drawn", "store", "runs"))
+        app.results = type(
+            "Results", (), {"commits": 0, "commit": lambda self: setattr(self, "commits", self.commits + 1)}
+        )()
+        return app
+
+    return start
 
 
 @pytest.fixture

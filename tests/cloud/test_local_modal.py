@@ -319,10 +319,12 @@ def test_the_command(tmp_path, capfd):
 
 def test_the_command_records_only_when_asked(tmp_path, capfd):
     app = tmp_path / "small.py"
-    app.write_text("import modal\napp = modal.App()\n\n@app.function()\ndef f():\n    pass\n")
+    image = "modal.Image.debian_slim().add_local_python_source('helpers')"  # the made-up value is in none of our files
+    app.write_text(f"import modal\napp = modal.App(image={image})\n\n@app.function()\ndef f():\n    pass\n")
     command = [sys.executable, "-m", "modal", "run", "-q", str(app)]
-    assert main(["--record-only", "--", *command]) == 0
+    assert main(["--record-only", "--secret", "aws=A", "--", *command]) == 0
     said = capfd.readouterr().err
+    assert "SECRET" not in said
     assert "It records only: it was asked to record only." in said
     assert "1 Functions declared; containers: f recorded" in said
 

@@ -128,16 +128,6 @@ def test_a_training_goes_past_its_timeouts(trained, results, config, tmp_path):
     assert modal.leaks() == []
 
 
-def test_without_resume_a_run_is_left_alone(trained, local_modal, modal_run, volumes, results):
-    """A fault that every attempt would meet is not tried again."""
-    before = (results / "runs" / "tiny" / "last.ckpt").read_bytes()
-    with local_modal(volumes=volumes) as modal:
-        said = modal_run(modal, "--action", "train", "--no-resume", "--gpu", "none", "--run", "tiny", code=1)
-    assert "error: /results/runs/tiny holds a training. Go on with --resume" in " ".join(said.split())
-    assert [attempt["status"] for attempt in modal.attempts] == ["ok"]
-    assert (results / "runs" / "tiny" / "last.ckpt").read_bytes() == before
-
-
 def test_evaluate_scores_what_the_run_did_not_see(trained, local_modal, modal_run, volumes, results):
     with local_modal(volumes=volumes) as modal:
         said = modal_run(modal, "--action", "evaluate", "--gpu", "none", "--run", "tiny")
@@ -207,17 +197,14 @@ def test_cost_asks_nobody(local_modal, monkeypatch, capsys):
     assert "Field note A" in said
 
 
-@pytest.mark.parametrize("seconds", [108_000, 0, -5])
-def test_a_timeout_that_modal_refuses_is_refused_before_it_is_asked(local_modal, seconds):
+def test_a_timeout_that_modal_refuses_is_refused_before_it_is_asked(local_modal):
     with local_modal() as modal:
         command = [sys.executable, "-m", "modal", "run", str(ROOT / "env" / "modal" / "app.py")]
-        command += ["--action", "train", f"--timeout={seconds}"]
+        command += ["--action", "train", "--timeout=108000"]
         done = subprocess.run(command, env=modal.environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert modal.calls == []
-    expected = "86,400 s (24 h) for one attempt" if seconds > 0 else "Give whole seconds"
-    assert f"error: timeout is {seconds} s" in done.stderr
-    assert expected in done.stderr
+    assert "error: timeout is 108000 s, expected 1 to 86,400 s (24 h) for one attempt" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -242,7 +229,6 @@ def test_what_is_no_timeout(value):
     ("arguments", "words"),
     [
         (["--action", "prepare", "--recipe", "notes"], "run test-mamba only"),
-        (["--action", "notebook", "--chapter", "99"], "no chapter 99"),
         (["--action", "fly"], "fly"),
     ],
 )

@@ -21,6 +21,7 @@ ORDER = {
         "ENV CC=gcc",
         "ENV CXX=g++",
         "ENV MAX_JOBS=",
+        "ENV CUDA_HOME=/usr/local/cuda",
         "torch==",
         "transformers==",
         "causal-conv1d@v",
@@ -28,6 +29,11 @@ ORDER = {
         SMOKE,
     ],
     "notes": ["FROM python:3.11", "torch==2.2.2", "transformers==4", "/mamba_ssm-2.2.2", SMOKE],
+}
+VARIABLES = {
+    "ENV WORKBOOK_CACHE=/results/cache",
+    "ENV TRITON_CACHE_DIR=/results/cache/triton",
+    "ENV TRITON_CACHE_AUTOTUNING=1",
 }
 UNPINNED = {"packaging", "wheel", "setuptools>=61"}  # what builds or is built by nothing here
 
@@ -49,6 +55,8 @@ def faults(recipe, modal):
         words = line.partition("install ")[2].replace("'", "").split()
         names = [word for word in words if not word.startswith(("-", "/constraints"))]
         found += ["pin" for name in names if not re.search(r"==|@v\d|\.whl$", name) and name not in UNPINNED]
+        if recipe != "notes" and re.search("torch==|mne==", line) and "--constraint /constraints.txt" not in line:
+            found.append("pin")
         if "mamba" in line and "--no-deps" not in words:
             found.append("flag")
         if "git+" in line and ("--no-build-isolation" not in words or "_FORCE_BUILD=TRUE" not in line):
@@ -60,6 +68,12 @@ def faults(recipe, modal):
     asking = [layer["commands"][-1] for layer in modal.layers("train") if layer["gpu"]]
     if len(asking) != 1 or not asking[0].startswith(SMOKE) or ("mamba_ssm" in asking[0]) != (recipe != "C"):
         found.append("gpu")
+    variables = {line for line in commands if re.match("ENV (WORKBOOK|TRITON)", line)}
+    if variables != VARIABLES:
+        found.append("variables")
+    pythons = {str(request.deployment_name) for request in modal.requests("MountGetOrCreate")}
+    if recipe == "B" and not any("python-build-standalone" in name and "3.11" in name for name in pythons):
+        found.append("python")
     files = set(modal.files("train"))
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     wanted = {
@@ -141,6 +155,7 @@ def test_what_the_functions_ask_for(record):
     found = modal.report()["functions"]
     train = found["train"]
     assert (train["gpu"], train["timeout"], train["retries"], train["single_use"]) == (["H100:2"], 3600, 10, True)
+    assert (train["cores"], train["memory"]) == (8, 32 * 1024)
     assert train["volumes"] == {"/results": "workbook-results"}
     assert found["list_recordings"]["gpu"] == found["prepare_recording"]["gpu"] == []
     mount = {"bucket": "eeg/tusz/", "read_only": True, "secret": "aws-s3-secret"}

@@ -4,6 +4,7 @@ Nothing is sent anywhere, built, rented or paid. A line on standard error says s
 """
 
 import argparse
+import secrets
 import signal
 import subprocess
 import sys
@@ -47,9 +48,10 @@ def main(arguments=None):
     except ModuleNotFoundError as fault:
         print(f"error: {fault.name} is not installed. Install it: pip install modal", file=sys.stderr)
         return 1
-    secrets = {name: dict.fromkeys(keys.split(","), "made-up-value") for name, keys in _pairs(given.secret)}
+    made_up = secrets.token_hex(16)  # a value that is in no file: `leaks` looks for it everywhere
+    workspace = {name: dict.fromkeys(keys.split(","), made_up) for name, keys in _pairs(given.secret)}
     with LocalModal(
-        secrets, dict(_pairs(given.bucket)), given.volumes, not given.record_only, given.time_scale
+        workspace, dict(_pairs(given.bucket)), given.volumes, not given.record_only, given.time_scale
     ) as modal:
         print("A model of Modal on this machine: nothing is built, rented or paid.", file=sys.stderr)
         if modal.refused:

@@ -10,9 +10,11 @@ import sys
 import traceback
 from pathlib import Path
 
-from modal import Client
+from modal import Client, Function
 from modal._runtime.task_lifecycle_manager import _TaskLifecycleManager
 from modal._serialization import deserialize, deserialize_proto_params, serialize
+from modal._utils.async_utils import synchronizer
+from modal.exception import ExecutionError
 
 
 def main(task):
@@ -38,10 +40,22 @@ def find(task):
         found = deserialize(Path(task["pickled"]).read_bytes(), Client.from_env())
     else:
         found = getattr(importlib.import_module(task["module"]), task["function"].split(".")[0])
+        check_dependencies(found, task["dependencies"])
     if not task["method"]:
         return getattr(found, "_raw_f_", found)  # the plain function: .local() would warn about volumes
     parameters = bytes.fromhex(task["parameters"])
     return getattr(found(**(deserialize_proto_params(parameters) if parameters else {})), task["method"])
+
+
+def check_dependencies(function, declared):
+    """Raise, as Modal's own container does, where the app declares other objects for a Function here than it did there.
+
+    An image, a Volume or a Secret under an ``if`` that only the reader's machine enters is such a case.
+    """
+    if isinstance(function, Function):
+        here = synchronizer._translate_in(function)._deps_(only_explicit_mounts=True)
+        if len(here) != declared:
+            raise ExecutionError(f"Function has {len(here)} dependencies but container got {declared} object ids.")
 
 
 if __name__ == "__main__":

@@ -164,6 +164,7 @@ class Containers:
             "function": function.function_name,
             "method": input.method_name,
             "parameters": parameters.hex(),
+            "dependencies": len(function.object_dependencies),
             "pickled": f"{_HERE}/pickled" if function.function_serialized else "",
             "arguments": f"{_HERE}/arguments",
             "result": f"{_HERE}/result",

@@ -4,9 +4,14 @@ from modal_proto import api_pb2 as pb
 
 from helpers.cloud.local.rules import refuse
 
-__all__ = ["Functions"]
+__all__ = ["Functions", "gpu_as_written"]
 
 _FORMATS = [pb.DATA_FORMAT_PICKLE]
+
+
+def gpu_as_written(gpu):
+    """A request for GPUs as it stands in an app: ``"H100"``, ``"H100:2"``; empty for none."""
+    return f"{gpu.gpu_type}:{gpu.count}" if gpu.count > 1 else gpu.gpu_type
 
 
 class Functions:
@@ -64,9 +69,7 @@ class Functions:
         gpus = [each.resources.gpu_config for each in ranked or [function]]
         refuse(function, gpus)
         self.definitions[function_id] = function
-        self.choices[function_id] = [
-            f"{gpu.gpu_type}:{gpu.count}" if gpu.count > 1 else gpu.gpu_type for gpu in gpus if gpu.gpu_type
-        ]
+        self.choices[function_id] = [gpu_as_written(gpu) for gpu in gpus if gpu.gpu_type]
         data = pb.FunctionData()
         data.CopyFrom(request.function_data)
         if not ranked:  # the client wants them in the answer in either case

@@ -4,6 +4,8 @@ import hashlib
 
 from modal_proto import api_pb2 as pb
 
+from helpers.cloud.local.functions import gpu_as_written
+
 __all__ = ["Images"]
 
 
@@ -24,7 +26,7 @@ class Images:
             found.append(
                 {
                     "commands": commands,
-                    "gpu": recipe.gpu_config.gpu_type or None,
+                    "gpu": gpu_as_written(recipe.gpu_config) or None,
                     "secrets": list(recipe.secret_ids),
                 }
             )

@@ -254,9 +254,9 @@ class LocalModal:
         Returns
         -------
         dict
-            ``functions`` (for each ``gpu``, ``timeout`` in s, ``retries``, ``single_use``, ``layers``, ``files``,
-            ``volumes``, ``buckets``, ``secrets``), ``attempts``, ``requests`` counted, ``missing``, ``leaks`` and
-            ``refused``.
+            ``functions`` (for each ``gpu``, ``cores``, ``memory`` in MiB, ``timeout`` in s, ``retries``,
+            ``single_use``, ``layers``, ``files``, ``volumes``, ``buckets``, ``secrets``), ``attempts``, ``requests``
+            counted, ``missing``, ``leaks`` and ``refused``.
         """
         return {
             "model": "recorded by a model of Modal on this machine; Modal was not asked",
@@ -280,6 +280,8 @@ class LocalModal:
         }
         return {
             "gpu": self._functions.gpus(name),
+            "cores": function.resources.milli_cpu / 1000,
+            "memory": function.resources.memory_mb,
             "timeout": function.timeout_secs,
             "retries": function.retry_policy.retries,
             "single_use": function.single_use_containers,

@@ -1,0 +1,178 @@
+"""The Functions of env/modal/app.py, called in this process: what becomes of a store, of a run, and of their faults."""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("modal")
+
+from helpers.eeg import open_store
+from helpers.eeg.synthetic import write_recordings
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*executing locally")
+
+NAME = "sub-01/eeg/night[1].edf"  # a pattern, for whoever forgets that it is none
+
+
+@pytest.fixture
+def prepared(inside):
+    """The app after one recording was drawn and prepared; the answer."""
+    app = inside()
+    draw(app, 0)
+    return app, app.prepare_recording.local(NAME, True)
+
+
+def draw(app, seed):
+    shutil.rmtree(app.DRAWN, ignore_errors=True)  # or they would be of another data set
+    (path,) = write_recordings(app.DRAWN, 1, 3.0, seed)
+    path.rename(app.DRAWN / NAME)
+
+
+def test_a_recording_of_any_name_is_kept_and_made_anew(prepared):
+    app, answer = prepared
+    assert answer == ({"kept": False, "hours": pytest.approx(3 / 60, abs=1e-3)}, "")
+    first = open_store(app.STORE)
+    first.verify()
+    assert [recording.id for recording in first.recordings] == [NAME]
+    assert app.prepare_recording.local(NAME, True)[0]["kept"]
+    assert app.results.commits == 1  # nothing new
+    (app.STORE / "recordings" / f"{NAME}.edf.0123456789ab.npy").write_bytes(b"of another recording, night[1].edf.edf")
+    draw(app, 1)
+    assert not app.prepare_recording.local(NAME, True)[0]["kept"]
+    second = open_store(app.STORE)
+    second.verify()
+    assert second.fingerprint != first.fingerprint
+    names = sorted(path.name for path in (app.STORE / "recordings" / NAME).parent.iterdir())
+    key = second.recordings[0].file.split(".")[-2]
+    assert names == [f"night[1].edf.{key}.npy", "night[1].edf.edf.0123456789ab.npy", "night[1].edf.json"]
+    assert app.results.commits == 2
+
+
+def test_a_container_that_dies_leaves_the_store_as_it_was(prepared, monkeypatch):
+    app, _ = prepared
+    before = open_store(app.STORE).fingerprint
+    draw(app, 1)
+    copy = shutil.copyfile
+
+    def half(source, target):
+        copy(source, target)
+        if app.STORE in target.parents and ".json" in target.name:
+            target.write_text(target.read_text()[:40])
+            raise OSError("no space left")
+
+    monkeypatch.setattr(shutil, "copyfile", half)
+    with pytest.raises(OSError, match="no space left"):
+        app.prepare_recording.local(NAME, True)
+    store = open_store(app.STORE)
+    store.verify()
+    assert store.fingerprint == before
+
+
+def test_a_recording_that_can_no_longer_be_used_leaves_the_store(prepared):
+    app, _ = prepared
+    (app.DRAWN / NAME).write_bytes(b"0       no recording")
+    found, fault = app.prepare_recording.local(NAME, True)
+    assert found is None
+    assert "cannot be prepared" in fault or "EDF" in fault
+    assert app.files_of(NAME, app.STORE) == []
+    assert app.results.commits == 2
+
+
+def test_recordings_of_elsewhere_are_named(prepared):
+    """A training would take what was drawn before together with the patients of a bucket."""
+    app, _ = prepared
+    shutil.copytree(app.DRAWN / "sub-01", app.DRAWN / "sub-02")
+    shutil.rmtree(app.DRAWN / "sub-01")
+    assert app.list_recordings.local(0, 2.0) == (([NAME.replace("01", "02")], [NAME]), "")
+
+
+def test_faults_in_words(inside):
+    app = inside()
+    assert "no recordings. Name a bucket" in app.list_recordings.local(0, 2.0)[1]
+    assert "minutes is 2.0; expected 3" in app.list_recordings.local(4, 2.0)[1]
+    assert "no recordings. Name a bucket" in app.evaluate_run.local("nope")[1]
+    assert app.train.local("tiny", "smoke", "", True, "call") == (
+        "error: nothing is prepared. Begin with --action prepare."
+    )
+    app.DRAWN.mkdir()
+    assert "no recording in it" in app.list_recordings.local(0, 2.0)[1]
+    (app.DRAWN / "night.edf").touch()
+    assert "runs/nope/detector.pt: no such file" in app.evaluate_run.local("nope")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bucket", "s3://eeg/tusz"], "--bucket is s3://eeg/tusz, expected NAME or NAME/PREFIX"),
+        (["--timeout=0"], "timeout is 0 s.* Give whole seconds"),
+        (["--timeout=-5"], "timeout is -5 s.* Give whole seconds"),
+        (["--action", "cost", "--config", "nosuch"], "nosuch: no configuration there"),
+    ],
+)
+def test_what_is_refused_at_once(inside, arguments, words):
+    with pytest.raises(SystemExit, match=f"^error: .*{words}"):
+        inside(*arguments)
+
+
+def test_what_is_refused_before_a_container_is_rented(inside):
+    app = inside("--bucket", "eeg")
+    with pytest.raises(SystemExit, match="Choose one"):
+        app.prepare(8, 30.0, True)
+    with pytest.raises(SystemExit, match=r"nosuch: cannot be read .* one of the package's: full, small, smoke"):
+        app.text_of("nosuch")
+    assert app.text_of("smoke") == ""
+    for chapter, words in (("99", "no chapter 99"), ("", "no chapter was named")):
+        with pytest.raises(SystemExit, match=words):
+            app.notebook(chapter)
+
+
+@pytest.fixture
+def trainer(inside, tmp_path, monkeypatch):
+    """The app with a shell script in the place of the training."""
+
+    def start(script):
+        app = inside()
+        app.STORE.mkdir(exist_ok=True)
+        path = tmp_path / "training"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        return app
+
+    return start
+
+
+def test_how_a_training_ends(trainer):
+    assert trainer('echo "$@"; exit 0').train.local("tiny", "smoke", "", True, "call") == ""
+    fault = "error: no memory left. Lower batch_size."
+    assert trainer(f'echo "{fault}" >&2; exit 1').train.local("tiny", "smoke", "", True, "call") == fault
+    for script in ('echo "CUDA error: unspecified launch failure" >&2; exit 1', "kill -9 $$", "exit 143"):
+        app = trainer(script)
+        with pytest.raises(RuntimeError, match="the next attempt goes on from"):
+            app.train.local("tiny", "smoke", "", True, "call")
+        assert app.results.commits == 1
+
+
+def test_a_run_is_gone_on_with_by_its_retries_and_when_asked(trainer):
+    app = trainer("exit 0")
+    saved = app.RUNS / "tiny" / "last.ckpt"
+    assert app.train.local("tiny", "smoke", "", False, "first call") == ""
+    saved.write_bytes(b"a checkpoint")
+    assert app.train.local("tiny", "smoke", "", False, "first call") == ""  # its retry
+    fault = app.train.local("tiny", "smoke", "", False, "second call")
+    assert fault == f"error: {saved.parent} holds a training. Go on with --resume, or choose another name with --run."
+    assert app.train.local("tiny", "smoke", "", True, "third call") == ""
+
+
+def test_a_training_that_is_stopped_saves_first(trainer):
+    """As when Modal takes the machine back: it interrupts, and waits 30 s."""
+    app = trainer("trap 'echo saved > \"$8/last.ckpt\"; exit 143' TERM; while true; do sleep 0.02; done")
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        app.train.local("tiny", "smoke", "", True, "call")
+    assert (app.RUNS / "tiny" / "last.ckpt").read_text() == "saved\n"
+    assert app.results.commits == 1
