@@ -189,7 +189,7 @@ def test_machine_and_import_order_are_read_from_the_files(site, compiled):
     layers = {layer.name: layer for layer in check(folder, imports=False).layers}
     assert layers["machine"].state == "ok"
     assert "libc10.so: cannot open shared object file" in layers["import order"].summary
-    assert layers["import order"].summary.startswith("torch has to be imported first")
+    assert layers["import order"].summary.startswith("loads after `import torch`; before it: ")
     assert layers["import order"].summary.endswith("libc10.so lies in torch/lib")
 
 

@@ -236,7 +236,7 @@ def _import_order(here: Target, path: Path | None) -> Layer:
         return Layer("import order", "broken", f"after `import torch` too: {after[0].text}")
     if alone:
         lies = "" if not (here.torch_folder / "lib/libc10.so").is_file() else "; libc10.so lies in torch/lib"
-        return Layer("import order", "ok", f"torch has to be imported first, else: {alone[0].text}{lies}")
+        return Layer("import order", "ok", f"loads after `import torch`; before it: {alone[0].text}{lies}")
     return Layer("import order", "ok", "in any order")
 
 
