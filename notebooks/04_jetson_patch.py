@@ -521,7 +521,7 @@ WITHOUT = """
 distributed = pair(lab / "distributed", "2.2.4")
 # One folder of mamba_ssm, without the rest, under a name of its own
 part = distributed / "mamba_ssm/distributed"
-part.rename(distributed / "mamba_ssm_distributed")
+part = part.rename(distributed / "mamba_ssm_distributed")
 
 # %% tags=["lab:distributed"]
 with expect_error(

@@ -204,7 +204,7 @@ def compare(lab, folder, layer="Mamba", device="cpu", seed=0):
 
 
 def run(lab, folder, code):
-    """Run code in a fresh process beside the pair, on a CPU: `lab.python`, with torch imported and without its compiler.
+    """Run code in a fresh process beside the pair, on a CPU: `lab.python`, with torch imported but not its compiler.
 
     Parameters
     ----------
