@@ -28,8 +28,8 @@
 # - read from installed files, without running them, whether two packages fit each other;
 # - apply the note's patch, and find out how far it reaches;
 # - let `workbook patch jetson` find the right cure, patch what must be patched, and take it back byte for byte;
-# - read for whom an ARM wheel is, and give a torch without `torch.distributed` the names that are asked for;
-# - turn four checks that print PASS into checks that can fail.
+# - turn four checks that print PASS into checks that can fail;
+# - read for whom an ARM wheel is, and give a torch without `torch.distributed` the names that are asked for.
 #
 # **You need** PyTorch, and Linux with a C++ compiler (Colab and WSL2 have one). From [chapter 02](02_loader.ipynb): a
 # compiled module asks for libraries when it is imported, and `import torch` brings torch's. From [chapter
@@ -417,7 +417,7 @@ with expect_error(jetson.PatchError, match="line 358 passes 9 arguments"):
 
 # %% [markdown]
 # So is the note's own patch, which the tool recognizes. For both, `--check` says how to put the Python file of the release
-# back. Installing the package again would take more away than it mends, as the next section shows.
+# back. Installing the package again would take more away than it mends, as the section on ARM files shows.
 
 # %%
 print(
@@ -442,143 +442,6 @@ def on_the_real_files():
         print(layer)
         print(compare(lab, real, layer=layer, device="cuda"))
 
-
-# %% [markdown]
-# ## ARM files, and files that say they are
-# <a id="lab-wheel-name"></a>
-#
-# The note says that `selective_scan_cuda` works, and does not say where it came from. `pip install mamba-ssm` need not
-# compile: `setup.py` puts the name of a file together, and where the release page has such a file, downloads it and renames
-# it to what pip waits for. The two lines in 2.2.4:
-
-# %%
-import tarfile
-
-with tarfile.open(sdist("mamba-ssm", "2.2.4")) as archive:
-    member = archive.extractfile("mamba_ssm-2.2.4/setup.py")
-    setup = member.read().decode()
-for number, line in enumerate(setup.splitlines(), start=1):
-    if re.search(r"urlretrieve\(|shutil\.move\(", line):
-        print(number, line.strip())
-
-# %% [markdown]
-# The name has the machine in it, and up to `mamba-ssm` 2.3.1 `setup.py` does not ask which one it is on. This is its
-# function, taken out of the file and run:
-
-# %%
-import ast
-import sys
-
-wanted = [
-    node
-    for node in ast.parse(setup).body
-    if getattr(node, "name", "") == "get_platform"
-]
-names = {"sys": sys}
-exec(compile(ast.Module(wanted, []), "setup.py", "exec"), names)
-print(*re.findall(".*linux.*", ast.unparse(wanted[0])), sep="\n")
-names["get_platform"]()
-
-# %% [markdown]
-# On a Jetson it gives the same. So pip installs a file for a PC there, without a word, and no import finds what is in it
-# ([chapter 02](02_loader.ipynb#lab-no-module)). The note's file works: it was built for ARM by somebody, or on the Jetson.
-# There are indexes with files for Jetsons; `env/jetson` names one, to look at before an hour of compiling. What a name
-# says:
-#
-# | piece of `mamba_ssm-2.3.1+cu12torch2.7cxx11abiTRUE-cp310-cp310-linux_aarch64.whl` | for whom |
-# |---|---|
-# | `2.3.1` | the release |
-# | `cu12` `torch2.7` `cxx11abiTRUE` | CUDA, torch, and its kind of `std::string`; **pip compares none of them** |
-# | `cp310` `cp310` | Python 3.10, which JetPack 6 has |
-# | `linux_aarch64` | 64-bit ARM. A server's ARM wheel may hold no code for a Jetson's GPU (`sm_87`) |
-#
-# [`env/jetson`](https://github.com/clarity-digital-twin/bimamba-eeg-workbook/tree/main/env/jetson) has pins for JetPack 6,
-# that index, and the commands that compile both packages there.
-#
-# ## A torch that cannot be distributed
-# <a id="lab-distributed"></a>
-#
-# The note's last point: a `sitecustomize.py` "is still needed". Some torches for Jetson are built without
-# `torch.distributed`. `mamba_ssm` asks for names in it on one machine as on many. We take out of torch what such a build
-# lacks, before anything sees it (behind the click), and import:
-
-# %% tags=["setup", "hide-input"]
-WITHOUT = """
-    import sys
-    class Without:
-        def find_spec(self, name, path=None, target=None):
-            if name == "torch.distributed":
-                import torch._C as compiled
-                gone = ("_rpc_init", "_faulty_agent_init")
-                for each in dir(compiled):
-                    if "c10d" in each or each in gone or each.startswith("_distributed"):
-                        delattr(compiled, each)
-    sys.meta_path.insert(0, Without())
-    import torch.distributed as distributed
-    import mamba_ssm_distributed.distributed_utils
-    print("imported; distributed is available:", distributed.is_available())
-"""
-distributed = pair(lab / "distributed", "2.2.4")
-# One folder of mamba_ssm, without the rest, under a name of its own
-part = distributed / "mamba_ssm/distributed"
-part = part.rename(distributed / "mamba_ssm_distributed")
-
-# %% tags=["lab:distributed"]
-with expect_error(
-    AttributeError,
-    match="module 'torch.distributed' has no attribute '_all_gather_base'",
-):
-    lab.python(WITHOUT, folder=distributed)
-
-# %% [markdown]
-# Older torches stop a line earlier, at `cannot import name 'ProcessGroup'` ([chapter
-# 01](01_install.ipynb#lab-no-distributed)). Python runs a file called `sitecustomize.py` when it starts. Ours (behind the
-# click; the same as `env/jetson/sitecustomize.py`) waits until `torch.distributed` is imported, and fills in what is
-# missing. The stand-ins do nothing but raise: if a program really wants to speak to other processes, it is told so.
-
-# %% tags=["setup", "hide-input"]
-STAND_INS = '''\
-import sys
-from importlib.machinery import PathFinder
-
-NAMES = ("all_gather_into_tensor", "reduce_scatter_tensor")
-
-
-def missing(*_, **__):
-    raise RuntimeError(
-        "this torch was built without distributed, and one process was asked to "
-        "speak to others. Run it in one process, or install a torch that has it."
-    )
-
-
-class Fill:
-    """Fills the names in as soon as torch.distributed was imported."""
-
-    def find_spec(self, name, path=None, target=None):
-        spec = PathFinder.find_spec(name, path) if name == "torch.distributed" else None
-        if spec is not None:
-            execute = spec.loader.exec_module
-
-            def and_fill(module):
-                execute(module)
-                if not module.is_available():
-                    if not hasattr(module, "ProcessGroup"):
-                        module.ProcessGroup = type("ProcessGroup", (), {})
-                    for each in NAMES:
-                        if not hasattr(module, each):
-                            setattr(module, each, missing)
-
-            spec.loader.exec_module = and_fill
-        return spec
-
-
-sys.meta_path.insert(0, Fill())
-'''
-stand_ins = lab.write("stand_ins/sitecustomize.py", STAND_INS).parent
-
-# %% tags=["lab:distributed"]
-path = {"PYTHONPATH": stand_ins}
-print(lab.python(WITHOUT, folder=distributed, env=path))
 
 # %% [markdown]
 # ## Four checks that can fail
@@ -734,6 +597,145 @@ def layers_with_the_official_kernels():
         auto = torch.autocast("cuda", torch.bfloat16)
         verify(f"{name}, autocast", layer, image, auto, official_scan)
 
+
+# %% [markdown]
+# That was the patch. Two sections remain, for who has to install on a Jetson. Each can be read alone.
+#
+# ## ARM files, and files that say they are
+# <a id="lab-wheel-name"></a>
+#
+# The note says that `selective_scan_cuda` works, and does not say where it came from. `pip install mamba-ssm` need not
+# compile: `setup.py` puts the name of a file together, and where the release page has such a file, downloads it and renames
+# it to what pip waits for. The two lines in 2.2.4:
+
+# %%
+import tarfile
+
+with tarfile.open(sdist("mamba-ssm", "2.2.4")) as archive:
+    member = archive.extractfile("mamba_ssm-2.2.4/setup.py")
+    setup = member.read().decode()
+for number, line in enumerate(setup.splitlines(), start=1):
+    if re.search(r"urlretrieve\(|shutil\.move\(", line):
+        print(number, line.strip())
+
+# %% [markdown]
+# The name has the machine in it, and up to `mamba-ssm` 2.3.1 `setup.py` does not ask which one it is on. This is its
+# function, taken out of the file and run:
+
+# %%
+import ast
+import sys
+
+wanted = [
+    node
+    for node in ast.parse(setup).body
+    if getattr(node, "name", "") == "get_platform"
+]
+names = {"sys": sys}
+exec(compile(ast.Module(wanted, []), "setup.py", "exec"), names)
+print(*re.findall(".*linux.*", ast.unparse(wanted[0])), sep="\n")
+names["get_platform"]()
+
+# %% [markdown]
+# On a Jetson it gives the same. So pip installs a file for a PC there, without a word, and no import finds what is in it
+# ([chapter 02](02_loader.ipynb#lab-no-module)). The note's file works: it was built for ARM by somebody, or on the Jetson.
+# There are indexes with files for Jetsons; `env/jetson` names one, to look at before an hour of compiling. What a name
+# says:
+#
+# | piece of `mamba_ssm-2.3.1+cu12torch2.7cxx11abiTRUE-cp310-cp310-linux_aarch64.whl` | for whom |
+# |---|---|
+# | `2.3.1` | the release |
+# | `cu12` `torch2.7` `cxx11abiTRUE` | CUDA, torch, and its kind of `std::string`; **pip compares none of them** |
+# | `cp310` `cp310` | Python 3.10, which JetPack 6 has |
+# | `linux_aarch64` | 64-bit ARM. A server's ARM wheel may hold no code for a Jetson's GPU (`sm_87`) |
+#
+# [`env/jetson`](https://github.com/clarity-digital-twin/bimamba-eeg-workbook/tree/main/env/jetson) has pins for JetPack 6,
+# that index, and the commands that compile both packages there.
+#
+# ## A torch that cannot be distributed
+# <a id="lab-distributed"></a>
+#
+# The note's last point: a `sitecustomize.py` "is still needed". Some torches for Jetson are built without
+# `torch.distributed`. `mamba_ssm` asks for names in it on one machine as on many. We take out of torch what such a build
+# lacks, before anything sees it (behind the click), and import:
+
+# %% tags=["setup", "hide-input"]
+WITHOUT = """
+    import sys
+    class Without:
+        def find_spec(self, name, path=None, target=None):
+            if name == "torch.distributed":
+                import torch._C as compiled
+                gone = ("_rpc_init", "_faulty_agent_init")
+                for each in dir(compiled):
+                    if "c10d" in each or each in gone or each.startswith("_distributed"):
+                        delattr(compiled, each)
+    sys.meta_path.insert(0, Without())
+    import torch.distributed as distributed
+    import mamba_ssm_distributed.distributed_utils
+    print("imported; distributed is available:", distributed.is_available())
+"""
+distributed = pair(lab / "distributed", "2.2.4")
+# One folder of mamba_ssm, without the rest, under a name of its own
+part = distributed / "mamba_ssm/distributed"
+part = part.rename(distributed / "mamba_ssm_distributed")
+
+# %% tags=["lab:distributed"]
+with expect_error(
+    AttributeError,
+    match="module 'torch.distributed' has no attribute '_all_gather_base'",
+):
+    lab.python(WITHOUT, folder=distributed)
+
+# %% [markdown]
+# Older torches stop a line earlier, at `cannot import name 'ProcessGroup'` ([chapter
+# 01](01_install.ipynb#lab-no-distributed)). Python runs a file called `sitecustomize.py` when it starts. Ours (behind the
+# click; the same as `env/jetson/sitecustomize.py`) waits until `torch.distributed` is imported, and fills in what is
+# missing. The stand-ins do nothing but raise: if a program really wants to speak to other processes, it is told so.
+
+# %% tags=["setup", "hide-input"]
+STAND_INS = '''\
+import sys
+from importlib.machinery import PathFinder
+
+NAMES = ("all_gather_into_tensor", "reduce_scatter_tensor")
+
+
+def missing(*_, **__):
+    raise RuntimeError(
+        "this torch was built without distributed, and one process was asked to "
+        "speak to others. Run it in one process, or install a torch that has it."
+    )
+
+
+class Fill:
+    """Fills the names in as soon as torch.distributed was imported."""
+
+    def find_spec(self, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path) if name == "torch.distributed" else None
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def and_fill(module):
+                execute(module)
+                if not module.is_available():
+                    if not hasattr(module, "ProcessGroup"):
+                        module.ProcessGroup = type("ProcessGroup", (), {})
+                    for each in NAMES:
+                        if not hasattr(module, each):
+                            setattr(module, each, missing)
+
+            spec.loader.exec_module = and_fill
+        return spec
+
+
+sys.meta_path.insert(0, Fill())
+'''
+stand_ins = lab.write("stand_ins/sitecustomize.py", STAND_INS).parent
+
+# %% tags=["lab:distributed"]
+path = {"PYTHONPATH": stand_ins}
+print(lab.python(WITHOUT, folder=distributed, env=path))
 
 # %% [markdown]
 # ## What can go wrong here
