@@ -432,6 +432,18 @@ def test_a_damaged_source_is_broken_whatever_stands_beside_it(site, tmp_path, da
     assert {name: sources(folder / "mamba_ssm")[name] for name in wrong} == {name: whole[name] for name in wrong}
 
 
+@pytest.mark.parametrize(("conv", "verdict"), [("1.5.0.post8", "fits"), ("1.6.0", "too few")])
+def test_an_edit_that_leaves_the_calls_matters_where_the_patch_would_be_needed(site, conv, verdict):
+    folder = site("2.2.4", conv)
+    stand_ins(folder)
+    edited(folder / "mamba_ssm", COMBINED, ("import torch\n", "import torch\nseen = lambda: causal_conv1d_cuda\n"))
+    found = check(folder, imports=False)
+    assert (found.contract.verdict, found.broken) == (verdict, verdict == "too few")
+    assert ("ssd_combined.py: line " in found.layers[0].summary) is found.broken
+    assert any(line.startswith("  cp ") for line in found.advice) is found.broken
+    assert "--apply" not in str(found)  # which would refuse
+
+
 @pytest.mark.parametrize("names", [FILES, [SCAN], [COMBINED]])
 def test_the_notes_patch_is_recognized_in_both_files_and_in_one(site, names):
     folder = site("2.2.4", "1.6.0")
