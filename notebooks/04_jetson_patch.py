@@ -496,6 +496,7 @@ def both(layer, x):
     return y.detach(), torch.cat([each.flatten() for each in grads])
 
 
+# %% tags=["setup", "hide-input"]
 @contextmanager
 def scanning(function):
     """Let the layers of this book scan with this function."""
