@@ -237,7 +237,7 @@ with expect_error(
 # That is the failure that the patch cures. (The real module words it as `incompatible function arguments`, and lists
 # types; [chapter 01](01_install.ipynb#lab-contract) shows it.) `mamba_ssm` passes 7 from release 1.2 to 2.2.4;
 # `causal_conv1d` takes 8 since 1.5.1. pip has nothing against the pair: for `mamba_ssm`, `causal-conv1d` is an optional
-# extra, and even who asks for the extra gets "1.2.0 or later".
+# extra, and even whoever asks for the extra gets "1.2.0 or later".
 #
 # You can see it without running anything. In the Python sources a parser counts the arguments. In the compiled file the
 # names tell them, since the name of a C++ function spells the types that it takes:
@@ -600,7 +600,7 @@ def layers_with_the_official_kernels():
 
 
 # %% [markdown]
-# That was the patch. Two sections remain, for who has to install on a Jetson. Each can be read alone.
+# That was the patch. Two sections remain, for whoever installs on a Jetson. Each can be read alone.
 #
 # ## ARM files, and files that say they are
 # <a id="lab-wheel-name"></a>
