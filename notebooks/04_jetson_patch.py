@@ -17,7 +17,7 @@
 #
 # Working notes of engineers, *field note D* in this book, report a success. On an NVIDIA Jetson, a small computer with an
 # ARM processor and a GPU, `mamba_ssm` would not run. They blamed a missing library, changed some lines of Python, and it
-# ran. The change helps. The reason given for it is wrong, and what it leaves broken shows only when you train.
+# ran. The change helps. The reason given for it is wrong, and it does not mend all.
 #
 # Here you make the same failure on whatever machine you have, apply the note's patch, see where it ends, and mend the
 # rest. No Jetson is needed, and none was used: what happens is a matter of two Python packages.
@@ -25,11 +25,11 @@
 # **You will**
 #
 # - see which of two errors was read as the other, and why the patch seemed to cure both;
-# - count the arguments that one package passes and the other one takes;
-# - apply the note's patch, and watch training fail;
+# - read from installed files, without running them, whether two packages fit each other;
+# - apply the note's patch, and find out how far it reaches;
 # - let `workbook patch jetson` find the right cure, patch what must be patched, and take it back byte for byte;
-# - read for whom an ARM wheel is, and give a torch without `torch.distributed` the names that are asked for;
-# - turn four checks that print PASS into checks that can fail.
+# - turn four checks that print PASS into checks that can fail;
+# - read for whom an ARM wheel is, and give a torch without `torch.distributed` the names that are asked for.
 #
 # **You need** PyTorch, and Linux with a C++ compiler (Colab and WSL2 have one). From [chapter 02](02_loader.ipynb): a
 # compiled module asks for libraries when it is imported, and `import torch` brings torch's. From [chapter
@@ -63,7 +63,7 @@ from helpers.environment import (
     unpacked,
 )
 from helpers.teaching import needs, require
-from helpers.teaching.jetson_lab import compare, pair
+from helpers.teaching.jetson_lab import compare, pair, run
 
 require("Linux", "gcc", remedy="Use Colab or WSL2, or read on here.")
 lab = Lab()
@@ -98,7 +98,8 @@ sorted(path.name for path in site.iterdir())
 # %% [markdown]
 # One thing is still missing, `causal_conv1d_cuda`. That one we compile, because its signature is what this chapter is
 # about. These are the lists of arguments of the real functions, before release 1.5.1 and from there on (`T` is a tensor,
-# `O` one that may be absent). Look for what was added.
+# `O` one that may be absent). The functions are empty, and nobody calls them: the compiler puts their names into the
+# file, and we read those later. Look for what was added.
 
 # %% tags=["setup"]
 SIGNATURES = """
@@ -115,9 +116,10 @@ void causal_conv1d_bwd(T x, T weight, O bias, T dout, O seq_idx, O initial, O df
 
 # %% [markdown]
 # From 1.5.1 on the caller has to say where results go: `out` in the forward; `dweight`, `dbias` and `dinitial` in the
-# backward. So 7 arguments became 8, and 10 became 12. Around the signatures stands a frame (behind the click) that counts
-# what it is given, as pybind does in the real module, and passes it to the stand-in. It is linked with `libc10.so`, as
-# every extension of torch is.
+# backward. So 7 arguments became 8, and 10 became 12. Around the signatures stands a frame (behind the click), which is
+# what Python calls: it counts what it is given, as pybind does in the real module, and passes it to the stand-in. The file
+# is linked with `libc10.so`, as every extension of torch is. (Nothing in ours uses that library, and a linker would leave
+# it out; `--no-as-needed` keeps it.)
 
 # %% tags=["setup", "hide-input"]
 FRAME = """
@@ -219,7 +221,7 @@ def what_the_real_files_need():
 # What cured point 1 was the order of imports, and nobody noticed: the patched program imports torch first, the test did
 # not.
 #
-# ## Seven arguments where eight are taken
+# ## What stopped the program
 # <a id="lab-arguments"></a>
 #
 # Why did the program fail before the patch, then, with torch in front? **Guess** the kind of error. We run the real
@@ -233,11 +235,24 @@ with expect_error(
 
 # %% [markdown]
 # That is the failure that the patch cures. (The real module words it as `incompatible function arguments`, and lists
-# types; [chapter 01](01_install.ipynb#lab-contract) shows it.) `mamba_ssm` 2.2.4 passes 7, as all did before 2.2.5;
-# `causal_conv1d` takes 8 since 1.5.1. pip sees `causal-conv1d>=1.2.0` and is content.
+# types; [chapter 01](01_install.ipynb#lab-contract) shows it.) `mamba_ssm` passes 7 from release 1.2 to 2.2.4;
+# `causal_conv1d` takes 8 since 1.5.1. pip has nothing against the pair: for `mamba_ssm`, `causal-conv1d` is an optional
+# extra, and even whoever asks for the extra gets "1.2.0 or later".
 #
-# You can see it without running anything. Of the Python sources a parser counts the arguments. Of the compiled file, the
-# names do: in C++ a symbol spells the types.
+# You can see it without running anything. In the Python sources a parser counts the arguments. In the compiled file the
+# names tell them, since the name of a C++ function spells the types that it takes:
+
+# %%
+import cxxfilt
+
+name = min(
+    name for name in read_extension(compiled).defined() if "conv1d_fwd" in name
+)
+print(name)
+print(cxxfilt.demangle(name).replace(", ", ",\n    "))
+
+# %% [markdown]
+# Eight lines, eight arguments. Both sides, forward and backward:
 
 # %%
 contract = jetson.read_contract(
@@ -248,7 +263,7 @@ print("causal_conv1d takes", contract.compiled)
 print("verdict            ", contract.verdict)
 
 # %% [markdown]
-# ## The note's patch, and where it ends
+# ## The note's patch, applied
 # <a id="lab-backward"></a>
 #
 # The note gives line numbers. Let us look for the two words that it looks for, in the file of 2.2.4:
@@ -264,9 +279,16 @@ for number, line in enumerate(lines, start=1):
         print(number, line.strip()[:56])
 
 # %% [markdown]
-# The note says 309 for the assert, 211-213 and 318-321 for the calls. They were counted in another file, or after an edit.
-# A patch by line number would have hit a blank line or worse. Its texts do match, so we can replace by text. Each call of
-# the C++ function becomes one of the Python function, whose arguments have names and have not changed:
+# The note says 309 for the assert, 211-213 and 318-321 for the calls. What stands there?
+
+# %%
+for number in (309, 211, 212, 213, 318, 319, 320, 321):
+    print(number, lines[number - 1].strip()[:56])
+
+# %% [markdown]
+# Comments, a bracket, and code that has nothing to do with the convolution: the lines were counted in another file, or
+# after an edit. The texts of the note do match, so we can replace by text. Each call of the C++ function becomes one of the
+# Python function, whose arguments have names and have not changed:
 
 # %% tags=["lab:backward"]
 noted = pair(lab / "noted", "2.2.4", "1.6.0")
@@ -289,27 +311,22 @@ with expect_error(
 print("before that:", caught.error.output.splitlines()[0])
 
 # %% [markdown]
-# The forward is right, to the rounding of 32 bits in which `mamba_ssm`'s reference scan computes. The backward fails. What
-# the note patched there is the forward convolution, which the backward pass computes *again* to save memory. The call of
-# `causal_conv1d_bwd`, a few lines below, still passes 10 arguments where 12 are taken. The note's four checks run forward
-# only, so none of them could see it.
+# The forward is right. (The layer and its input are in 64 bits here; the scan of `mamba_ssm`'s that stands in for the
+# compiled one rounds to 32.) The backward fails. What the note patched there is the forward convolution, which the
+# backward pass computes *again* to save memory. The call of `causal_conv1d_bwd`, a few lines below, still passes 10
+# arguments where 12 are taken. The note's four checks run forward only, so none of them could see it.
 #
 # <a id="lab-fallback"></a>
 # One more thing about that patch. It tests whether `causal_conv1d_fn` is there, and falls back to `causal_conv1d_cuda`
-# if not. When is the first missing and the second not? We take the compiled file away:
+# if not. When is the first missing and the second not? Here is where the file gets both:
 
 # %%
-code = """
-    source = open("mamba_ssm/ops/selective_scan_interface.py").read()
-    start = source.index("try:\\n    from causal_conv1d")
-    exec(source[start : source.index("from mamba_ssm.ops.triton")])
-    print(causal_conv1d_fn, causal_conv1d_cuda)
-"""
-alone = pair(lab / "alone", "2.2.4", "1.6.0")
-print(lab.python(code, folder=alone))
+start = lines.index("try:")
+print(*lines[start : start + 6], sep="\n")
 
 # %% [markdown]
-# Both are None: one `try` imports them, and the first needs the second. The second way is never taken.
+# One `try`, so both are there, or both are None. (And the first needs the second, as you saw.) The second way is never
+# taken.
 #
 # ## The right cure first
 # <a id="lab-tool"></a>
@@ -323,7 +340,8 @@ print(lab.hide(str(jetson.check(site))))
 # %% [markdown]
 # The first layer is broken, and the advice has an order. A pair that fits comes first: an older `causal-conv1d`, or a
 # newer `mamba-ssm`; `workbook plan` prints the commands for the machine. The patch is for the day on which nothing can be
-# compiled. Here is the first cure, the pair of that time, and nothing patched:
+# compiled. Here is the first cure, the pair of that time, and nothing patched. (Any `causal-conv1d` from 1.2.0 to
+# 1.5.0.post8 would do. On ARM you compile it from git, since PyPI's archive of it lacks the sources.)
 
 # %%
 fitting = pair(lab / "fitting", "2.2.4", "1.5.0.post8")
@@ -354,7 +372,7 @@ for mamba in ("2.2.2", "2.2.4", "2.2.5", "2.3.1"):
 # ## The patch, done right
 #
 # The tool's patch finds the calls by parsing, not by line number. It turns the two forward calls and the backward call of
-# each of the two files, and refuses a file in which anything else stands.
+# each of the two files, and refuses a file whose calls are not those of 2.2.2 and 2.2.4.
 
 # %%
 for path in jetson.apply(site / "mamba_ssm"):
@@ -374,7 +392,9 @@ for line in difflib.unified_diff(lines, after, lineterm="", n=0):
 
 # %% [markdown]
 # And back. *Byte for byte* is meant literally, and you may apply and revert as often as you like, in any order. The two
-# files change together: an error on the way puts back what was there.
+# files change in one step: a changed copy of the folder that holds them takes its place. Some file systems cannot do that.
+# There one file is renamed after the other, an error puts back what was there, and `--check` names the half that a killed
+# process leaves.
 
 # %%
 jetson.apply(site / "mamba_ssm")
@@ -382,7 +402,7 @@ jetson.revert(site / "mamba_ssm")
 print(scan_file.read_bytes() == before)
 
 # %% [markdown]
-# A file that somebody has edited is refused. So is the note's own patch, which the tool recognizes:
+# A file whose calls were edited is refused (a comment more does no harm):
 #
 # <a id="lab-refused"></a>
 
@@ -394,6 +414,10 @@ file.write_text(
 )
 with expect_error(jetson.PatchError, match="line 358 passes 9 arguments"):
     jetson.apply(edited)
+
+# %% [markdown]
+# So is the note's own patch, which the tool recognizes. For both, `--check` says how to put the Python file of the release
+# back. Installing the package again would take more away than it mends, as the section on ARM files shows.
 
 # %%
 print(
@@ -420,22 +444,193 @@ def on_the_real_files():
 
 
 # %% [markdown]
+# ## Four checks that can fail
+# <a id="lab-verification"></a>
+#
+# The note ends with four verifications. Each calls something, and prints PASS if nothing was raised. Here is the first, as
+# it stands there: `causal_conv1d_fn(x, weight, None, None, None, None, 'silu')`. **Guess** what the last argument does.
+
+# %%
+code = """
+    import torch
+    import torch.nn.functional as F
+    from causal_conv1d import causal_conv1d_fn
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 64, 100), torch.randn(64, 4)
+    plain = F.conv1d(x, weight[:, None], padding=3, groups=64)[..., :100]
+    noted = causal_conv1d_fn(x, weight, None, None, None, None, 'silu')
+    named = causal_conv1d_fn(x, weight, activation='silu')
+    print("as noted = convolution + SiLU:", torch.allclose(noted, F.silu(plain), atol=1e-5))
+    print("as noted = convolution alone :", torch.allclose(noted, plain, atol=1e-5))
+    print("by name  = convolution + SiLU:", torch.allclose(named, F.silu(plain), atol=1e-5))
+"""
+print(run(lab, site, code))
+
+# %% [markdown]
+# The seventh argument is `final_states_out`. The word `'silu'` goes there, is ignored, and the activation is left out. The
+# check passes, on a function that is not the one of the layer. **A check that compares nothing cannot fail.**
+#
+# So we compare. First on this machine, with this book's layers, which need no compiled file. `verify(name, layer, x)`
+# (behind the click) puts a layer beside a copy of it in 64 bits that takes the scan one step at a time, and prints the
+# largest relative difference of the output, and of all gradients.
+
+# %% tags=["setup", "hide-input"]
+import copy
+from contextlib import contextmanager, nullcontext
+from unittest.mock import patch as replaced
+
+import torch
+
+from helpers import models
+from helpers.models import SS2D, Mamba, VSSBlock
+
+SEED = 0
+
+
+def both(layer, x):
+    """The output, and all gradients in one vector."""
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    loss = y.double().square().sum()
+    grads = torch.autograd.grad(loss, [x, *layer.parameters()])
+    return y.detach(), torch.cat([each.flatten() for each in grads])
+
+
+# %% tags=["setup", "hide-input"]
+@contextmanager
+def scanning(function):
+    """Let the layers of this book scan with this function."""
+    with (
+        replaced("helpers.models.mamba.selective_scan", function),
+        replaced("helpers.models.vmamba.selective_scan", function),
+    ):
+        yield
+
+
+def verify(name, layer, x, context=None, scan=models.selective_scan):
+    """Print how far a layer is from the exact one, forward and backward."""
+    exact = copy.deepcopy(layer).double()
+    exact.backend = "torch"
+    with scanning(models.selective_scan_recurrence):
+        expected = both(exact, x.double())
+    with scanning(scan), context or nullcontext():
+        found = both(layer, x)
+    print(f"{name:22s}", end="")
+    ways = "forward", "backward"
+    for way, a, b in zip(ways, found, expected, strict=True):
+        off = (a.double() - b).abs().max() / b.abs().max()
+        print(f" {way} {off.item():.0e}", end="")
+    print()
+
+
+# %%
+torch.manual_seed(SEED)
+sequence, image = torch.randn(1, 100, 64), torch.randn(1, 8, 8, 64)
+block = VSSBlock(64, d_state=8)
+verify("Mamba", Mamba(64, d_state=8, backend="torch"), sequence)
+verify("SS2D", SS2D(64, d_state=8), image)
+verify("VSSBlock", block, image)
+
+# %% [markdown]
+# The three are right to the rounding of 32 bits. (`SS2D` and `VSSBlock` here are those of VMamba. The note's classes have
+# the same names and belong to another project; the scan in them is the same.) The note adds that they "require `float32`
+# due to LayerNorm expectations", and: "use `float()` or autocast for mixed precision". Two claims, and one can be tried:
+
+# %%
+verify("float()", block.float(), image)
+auto = torch.autocast("cpu", torch.bfloat16)
+verify("autocast", block, image, auto)
+verify("all in 16 bits", block.bfloat16(), image.bfloat16())
+
+# %% [markdown]
+# Ours runs in all three, and in 16 bits precision is lost. The two that the note offers are not two ways to the same.
+# `float()` changes nothing here: the block was in 32 bits, and its numbers are those above. Under `autocast` the parameters
+# stay in 32 bits, and the matrix products run in 16.
+#
+# On a GPU, with the official kernels in all four:
+
+
+# %% tags=["setup", "hide-input"]
+def official_scan(x, dt, A, B, C, D=None):
+    """`selective_scan` of this book, computed by mamba_ssm's CUDA kernel."""
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    x, dt = (each.transpose(1, 2).contiguous() for each in (x, dt))
+    B, C = (each.permute(0, 2, 3, 1).contiguous() for each in (B, C))
+    return selective_scan_fn(x, dt, A, B, C, D).transpose(1, 2)
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm", "causal_conv1d")
+def four_verifications():
+    from causal_conv1d import causal_conv1d_fn
+
+    torch.manual_seed(SEED)
+    conv = torch.nn.Conv1d(64, 64, 4, padding=3, groups=64).cuda().double()
+    x = torch.randn(1, 64, 100, device="cuda")
+    plain = conv(x.double())[..., :100]
+    weight, bias = conv.weight[:, 0].float(), conv.bias.float()
+    for name, activation, exact in (
+        ("causal_conv1d_fn", None, plain),
+        ("causal_conv1d_fn, SiLU", "silu", torch.nn.functional.silu(plain)),
+    ):
+        y = causal_conv1d_fn(x, weight, bias, activation=activation)
+        off = ((y.double() - exact).abs().max() / exact.abs().max()).item()
+        print(f"{name:22s}", f"forward {off:.0e}")
+
+
+# %% [markdown]
+# <a id="lab-four"></a>
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm", "causal_conv1d")
+def layers_with_the_official_kernels():
+    torch.manual_seed(SEED)
+    sequence = torch.randn(1, 100, 64, device="cuda")
+    image = torch.randn(1, 8, 8, 64, device="cuda")
+    mamba = Mamba(64, d_state=8, backend="mamba_ssm").cuda()
+    verify("Mamba", mamba, sequence)
+    for block in (SS2D, VSSBlock):
+        layer, name = block(64, d_state=8).cuda(), block.__name__
+        verify(name, layer, image, scan=official_scan)
+        layer.zero_grad()
+        auto = torch.autocast("cuda", torch.bfloat16)
+        verify(f"{name}, autocast", layer, image, auto, official_scan)
+
+
+# %% [markdown]
+# That was the patch. Two sections remain, for whoever installs on a Jetson. Each can be read alone.
+#
 # ## ARM files, and files that say they are
 # <a id="lab-wheel-name"></a>
 #
-# The note says that `selective_scan_cuda` works, and does not say where it came from. Up to `mamba-ssm` 2.3.1, `setup.py`
-# does not ask which machine it is on. This is the function of 2.2.4, taken out of the real file and run:
+# The note says that `selective_scan_cuda` works, and does not say where it came from. `pip install mamba-ssm` need not
+# compile: `setup.py` puts the name of a file together, and where the release page has such a file, downloads it and renames
+# it to what pip waits for. The two lines in 2.2.4:
 
 # %%
-import ast
-import sys
 import tarfile
 
 with tarfile.open(sdist("mamba-ssm", "2.2.4")) as archive:
     member = archive.extractfile("mamba_ssm-2.2.4/setup.py")
-    tree = ast.parse(member.read())
+    setup = member.read().decode()
+for number, line in enumerate(setup.splitlines(), start=1):
+    if re.search(r"urlretrieve\(|shutil\.move\(", line):
+        print(number, line.strip())
+
+# %% [markdown]
+# The name has the machine in it, and up to `mamba-ssm` 2.3.1 `setup.py` does not ask which one it is on. This is its
+# function, taken out of the file and run:
+
+# %%
+import ast
+import sys
+
 wanted = [
-    node for node in tree.body if getattr(node, "name", "") == "get_platform"
+    node
+    for node in ast.parse(setup).body
+    if getattr(node, "name", "") == "get_platform"
 ]
 names = {"sys": sys}
 exec(compile(ast.Module(wanted, []), "setup.py", "exec"), names)
@@ -443,8 +638,10 @@ print(*re.findall(".*linux.*", ast.unparse(wanted[0])), sep="\n")
 names["get_platform"]()
 
 # %% [markdown]
-# On a Jetson it gives the same. The file is for a PC, it installs, and no import finds what is in it ([chapter
-# 02](02_loader.ipynb#lab-no-module)). Somebody therefore compiled the note's file on the Jetson. What a name says:
+# On a Jetson it gives the same. So pip installs a file for a PC there, without a word, and no import finds what is in it
+# ([chapter 02](02_loader.ipynb#lab-no-module)). The note's file works: it was built for ARM by somebody, or on the Jetson.
+# There are indexes with files for Jetsons; `env/jetson` names one, to look at before an hour of compiling. What a name
+# says:
 #
 # | piece of `mamba_ssm-2.3.1+cu12torch2.7cxx11abiTRUE-cp310-cp310-linux_aarch64.whl` | for whom |
 # |---|---|
@@ -454,7 +651,7 @@ names["get_platform"]()
 # | `linux_aarch64` | 64-bit ARM. A server's ARM wheel may hold no code for a Jetson's GPU (`sm_87`) |
 #
 # [`env/jetson`](https://github.com/clarity-digital-twin/bimamba-eeg-workbook/tree/main/env/jetson) has pins for JetPack 6,
-# and the commands that compile both packages there.
+# that index, and the commands that compile both packages there.
 #
 # ## A torch that cannot be distributed
 # <a id="lab-distributed"></a>
@@ -480,8 +677,9 @@ WITHOUT = """
     print("imported; distributed is available:", distributed.is_available())
 """
 distributed = pair(lab / "distributed", "2.2.4")
-alone = distributed / "mamba_ssm_distributed"  # without the rest of mamba_ssm
-alone = (distributed / "mamba_ssm/distributed").rename(alone)
+# One folder of mamba_ssm, without the rest, under a name of its own
+part = distributed / "mamba_ssm/distributed"
+part = part.rename(distributed / "mamba_ssm_distributed")
 
 # %% tags=["lab:distributed"]
 with expect_error(
@@ -541,160 +739,11 @@ path = {"PYTHONPATH": stand_ins}
 print(lab.python(WITHOUT, folder=distributed, env=path))
 
 # %% [markdown]
-# ## Four checks that can fail
-# <a id="lab-verification"></a>
-#
-# The note ends with four verifications. Each calls something, and prints PASS if nothing was raised. Here is the first, as
-# it stands there: `causal_conv1d_fn(x, weight, None, None, None, None, 'silu')`. **Guess** what the last argument does.
-
-# %%
-code = """
-    import torch
-    import torch.nn.functional as F
-    from causal_conv1d import causal_conv1d_fn
-    torch.manual_seed(0)
-    x, weight = torch.randn(1, 64, 100), torch.randn(64, 4)
-    plain = F.conv1d(x, weight[:, None], padding=3, groups=64)[..., :100]
-    noted = causal_conv1d_fn(x, weight, None, None, None, None, 'silu')
-    named = causal_conv1d_fn(x, weight, activation='silu')
-    print("as noted = convolution + SiLU:", torch.allclose(noted, F.silu(plain), atol=1e-5))
-    print("as noted = convolution alone :", torch.allclose(noted, plain, atol=1e-5))
-    print("by name  = convolution + SiLU:", torch.allclose(named, F.silu(plain), atol=1e-5))
-"""
-print(lab.python(code, folder=site))
-
-# %% [markdown]
-# The seventh argument is `final_states_out`. The word `'silu'` goes there, is ignored, and the activation is left out. The
-# check passes, on a function that is not the one of the layer. **A check that compares nothing cannot fail.**
-#
-# So we compare. First on this machine, with this book's layers, which need no compiled file: each in 32 bits, forward and
-# backward, beside itself in 64 bits with the scan taken one step at a time.
-
-# %% tags=["setup"]
-import copy
-from unittest.mock import patch as replaced
-
-import torch
-
-from helpers import models
-from helpers.models import SS2D, Mamba, VSSBlock
-
-SEED = 0
-
-
-def both(layer, x):
-    """The output, and all gradients in one vector."""
-    x = x.clone().requires_grad_()
-    y = layer(x)
-    y.float().square().sum().backward()
-    grads = [x.grad, *(each.grad for each in layer.parameters())]
-    return [y.detach(), torch.cat([each.flatten() for each in grads])]
-
-
-# %% tags=["setup"]
-def verify(name, layer, x, context=None, scan=models.selective_scan):
-    """Print how far a layer is from the exact one, forward and backward."""
-    exact, step_by_step = (
-        copy.deepcopy(layer).double(),
-        models.selective_scan_recurrence,
-    )
-    exact.backend = "torch"
-    with (
-        replaced("helpers.models.mamba.selective_scan", step_by_step),
-        replaced("helpers.models.vmamba.selective_scan", step_by_step),
-    ):
-        expected = both(exact, x.double())
-    with (
-        replaced("helpers.models.vmamba.selective_scan", scan),
-        context or torch.autocast(x.device.type, enabled=False),
-    ):
-        found = both(layer, x)
-    off = [
-        ((a.double() - b).abs().max() / b.abs().max()).item()
-        for a, b in zip(found, expected, strict=True)
-    ]
-    print(f"{name:22s}", "forward {:.0e}, backward {:.0e}".format(*off))
-
-
-# %%
-torch.manual_seed(SEED)
-sequence, image = torch.randn(1, 100, 64), torch.randn(1, 8, 8, 64)
-verify("Mamba", Mamba(64, d_state=8, backend="torch"), sequence)
-verify("SS2D", SS2D(64, d_state=8), image)
-verify("VSSBlock", VSSBlock(64, d_state=8), image)
-
-# %% [markdown]
-# The three are right to the rounding of 32 bits. (`SS2D` and `VSSBlock` here are those of VMamba. The note's classes have
-# the same names and belong to another project; the scan in them is the same.) The note adds that they "require `float32`
-# due to LayerNorm expectations", and: "use `float()` or autocast for mixed precision". Two claims, and one can be tried:
-
-# %%
-verify("all in 16 bits", VSSBlock(64, d_state=8).bfloat16(), image.bfloat16())
-auto = torch.autocast("cpu", torch.bfloat16)
-verify("autocast", VSSBlock(64, d_state=8), image, auto)
-verify("float()", VSSBlock(64, d_state=8).float(), image)
-
-# %% [markdown]
-# Ours runs in all three; what is lost is precision. And the two that the note offers are not two ways to the same.
-# `float()` leaves nothing mixed. Under `autocast` the parameters stay in 32 bits, and the matrix products run in 16.
-#
-# On a GPU, with the official kernels in all four:
-
-
-# %% tags=["setup", "hide-input"]
-def official_scan(x, dt, A, B, C, D=None):
-    """`selective_scan` of this book, computed by mamba_ssm's CUDA kernel."""
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
-    x, dt = (each.transpose(1, 2).contiguous() for each in (x, dt))
-    B, C = (each.permute(0, 2, 3, 1).contiguous() for each in (B, C))
-    return selective_scan_fn(x, dt, A, B, C, D).transpose(1, 2)
-
-
-# %% tags=["lane:gpu", "skip-execution"]
-@needs("a GPU", "mamba_ssm", "causal_conv1d")
-def four_verifications():
-    from causal_conv1d import causal_conv1d_fn
-
-    torch.manual_seed(SEED)
-    conv = torch.nn.Conv1d(64, 64, 4, padding=3, groups=64).cuda().double()
-    x = torch.randn(1, 64, 100, device="cuda")
-    plain = conv(x.double())[..., :100]
-    weight, bias = conv.weight[:, 0].float(), conv.bias.float()
-    for name, activation, exact in (
-        ("causal_conv1d_fn", None, plain),
-        ("causal_conv1d_fn, SiLU", "silu", torch.nn.functional.silu(plain)),
-    ):
-        y = causal_conv1d_fn(x, weight, bias, activation=activation)
-        off = ((y.double() - exact).abs().max() / exact.abs().max()).item()
-        print(f"{name:22s}", f"forward {off:.0e}")
-
-
-# %% [markdown]
-# <a id="lab-four"></a>
-
-
-# %% tags=["lane:gpu", "skip-execution"]
-@needs("a GPU", "mamba_ssm", "causal_conv1d")
-def layers_with_the_official_kernels():
-    torch.manual_seed(SEED)
-    sequence = torch.randn(1, 100, 64, device="cuda")
-    image = torch.randn(1, 8, 8, 64, device="cuda")
-    mamba = Mamba(64, d_state=8, backend="mamba_ssm").cuda()
-    verify("Mamba", mamba, sequence)
-    for block in (SS2D, VSSBlock):
-        layer, name = block(64, d_state=8).cuda(), block.__name__
-        verify(name, layer, image, scan=official_scan)
-        layer.zero_grad()
-        auto = torch.autocast("cuda", torch.bfloat16)
-        verify(f"{name}, autocast", layer, image, auto, official_scan)
-
-
-# %% [markdown]
 # ## What can go wrong here
 #
 # - **The patch is applied, and the error is the same.** Another `mamba_ssm` is imported than the one that was patched:
-#   `python -c "import mamba_ssm; print(mamba_ssm.__file__)"`, then `--site` with that folder.
+#   `python -c "import pathlib, mamba_ssm; print(pathlib.Path(mamba_ssm.__file__).parents[1])"` prints the folder that
+#   contains yours, for `--site`.
 # - **An upgrade takes the patch away.** pip writes new files. Run `workbook patch jetson` again; with 2.2.5 or later there
 #   is nothing to patch.
 # - **`too old`, `None`, `cpp_functions`.** The other direction of the contract. The patch does not mend it, `workbook plan`
@@ -739,8 +788,8 @@ solution("04.2")
 
 # %% [markdown]
 # **04.3** Write `write_all(files, changes, write)`: all changes or none. `files` and `changes` are dictionaries from names
-# to contents. `write(name, content)` changes one file, and may raise `OSError`. If it does, write back what was there, and
-# let the error go on.
+# to contents. `write(name, content)` changes one file, and `files` with it, or raises `OSError` and changes nothing. If it
+# does, write back what was there, and let the error go on.
 
 
 # %%

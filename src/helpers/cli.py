@@ -154,13 +154,16 @@ def jetson(
     apply: Annotated[bool, typer.Option("--apply", help="Patch both sources of mamba_ssm 2.2.2 or 2.2.4.")] = False,
     revert: Annotated[bool, typer.Option("--revert", help="Take the patch back, byte for byte.")] = False,
     site: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder that holds mamba_ssm.", show_default=False)
+        str | None,
+        typer.Option(metavar="DIR", help="Folder that contains mamba_ssm (site-packages).", show_default=False),
     ] = None,
 ):
-    """What keeps mamba-ssm and causal-conv1d apart, the right cure, and a patch. Exit code 1 where it is broken."""
+    """Whether mamba-ssm and causal-conv1d fit each other; which release to take, and a patch. Exit code 1: no."""
     from helpers.environment import main as environment
 
     chosen = [f"--{name}" for name, asked in (("check", check), ("apply", apply), ("revert", revert)) if asked]
+    if len(chosen) > 1:
+        _fail(f"found {' and '.join(chosen)}, expected one of them. Give one, or none to look only.", 2)
     raise typer.Exit(environment(["patch", "jetson", *chosen, *([f"--site={site}"] if site is not None else [])]))
 
 

@@ -11,6 +11,7 @@ import errno
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import stat
@@ -37,6 +38,7 @@ from helpers.environment.jetson.edits import FILES, state
 from helpers.environment.probe import Host
 
 VERSIONS = ("2.2.2", "2.2.4")
+jetson_folder = Path(exchange.__file__).parent
 SCAN, COMBINED = FILES
 
 
@@ -113,6 +115,7 @@ def test_the_check_reads_both_sides_of_a_pair(release, mamba, conv, verdict, pas
 )
 def test_the_right_cure_comes_before_the_patch(site, mamba, conv, verdict, advice):
     folder = site(mamba, conv)
+    advice = [end.replace("--apply", f"--apply --site {folder}") for end in advice]  # it stays with what was looked at
     for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
         (folder / f"{name}.py").touch()
     found = check(folder, imports=False)
@@ -186,7 +189,7 @@ def test_machine_and_import_order_are_read_from_the_files(site, compiled):
     layers = {layer.name: layer for layer in check(folder, imports=False).layers}
     assert layers["machine"].state == "ok"
     assert "libc10.so: cannot open shared object file" in layers["import order"].summary
-    assert layers["import order"].summary.startswith("torch has to be imported first")
+    assert layers["import order"].summary.startswith("loads after `import torch`; before it: ")
     assert layers["import order"].summary.endswith("libc10.so lies in torch/lib")
 
 
@@ -324,8 +327,7 @@ def test_a_source_that_is_not_known_is_refused(site, old, new, said):
     assert state(before[SCAN], SCAN) == ("by hand" if "by hand" in said else "unknown")
     with pytest.raises(PatchError, match=said):
         apply(folder)
-    with pytest.raises(PatchError):
-        revert(folder)
+    assert revert(folder) == []  # there is no patch to take back
     assert sources(folder) == before
     if "by hand" in said:
         assert read_contract(folder, folder.parent / "causal_conv1d").verdict == "by hand"
@@ -357,6 +359,146 @@ def test_a_patched_source_that_was_changed_since_is_refused(site, old, new):
         with pytest.raises(PatchError, match="changed after it was patched"):
             turn(folder)
     assert sources(folder) == before
+
+
+# --- what is not green: sources that are neither the release's nor the patch's ---
+
+
+def edited(folder, name, *pairs):
+    text = (folder / name).read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / name).write_text(text)
+
+
+def by_hand(folder, *names):
+    """Field note D's patch without its second way, which leaves no call of causal_conv1d_fwd."""
+    given = r"causal_conv1d_cuda\.causal_conv1d_fwd\((.*?), (?:None|seq_idx), None, None, "
+    given += r"(?:True|(?:ctx\.)?activation in \[\"silu\", \"swish\"\])\s*\)"
+    for name in names:
+        text, count = re.subn(
+            given, r"causal_conv1d_fn(\1, activation='silu')", (folder / name).read_text(), flags=re.S
+        )
+        assert count == 2
+        (folder / name).write_text(text)
+
+
+def stand_ins(folder):
+    for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
+        (folder / f"{name}.py").touch()
+
+
+ELEVEN = ("None, None, None, dx, False, True", "None, None, None, dx, None, False, True")
+DAMAGE = {
+    "a call of 11 arguments": (
+        lambda folder: edited(folder, SCAN, ELEVEN),
+        "ops/selective_scan_interface.py: line 358 passes 11 arguments",
+        [SCAN],
+    ),
+    "a damaged patch block": (
+        lambda folder: (apply(folder), edited(folder, SCAN, ("bwd_function(*given)", "bwd_function(*given, 1)"))),
+        "selective_scan_interface.py was changed after it was patched",
+        [SCAN],
+    ),
+    "no second file": (lambda folder: (folder / COMBINED).unlink(), "ssd_combined.py is missing", [COMBINED]),
+    "a second file that is no Python": (
+        lambda folder: edited(folder, COMBINED, ("def forward(ctx, zx", "def forward(ctx zx")),
+        "ssd_combined.py: it is no Python source",
+        [COMBINED],
+    ),
+}
+
+
+@pytest.mark.parametrize("conv", ["1.5.0.post8", "1.6.0"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_source_is_broken_whatever_stands_beside_it(site, tmp_path, damage, conv):
+    folder = site("2.2.4", conv)
+    stand_ins(folder)
+    whole = sources(folder / "mamba_ssm")
+    damaging, said, wrong = DAMAGE[damage]
+    damaging(folder / "mamba_ssm")
+    found = check(folder, imports=False)
+    assert (found.layers[0].state, said in found.layers[0].summary) == ("broken", True), found.layers[0]
+    assert "--apply" not in str(found)
+    for action in ("--check", "--apply"):
+        assert main(["patch", "jetson", action, "--site", str(folder)]) == 1
+    for line in found.advice:  # as a reader would type them
+        if line.startswith(("  python ", "  cp ")):
+            line = line.replace("python ", f"{sys.executable} ", 1).replace("/tmp/mamba", f"{tmp_path}/mamba")
+            subprocess.run(["bash", "-c", line.replace("'/tmp'", f"'{tmp_path}'")], check=True)
+    restored = {name for name in FILES if any(line.endswith(name) for line in found.advice)}
+    assert restored == set(wrong)
+    assert {name: sources(folder / "mamba_ssm")[name] for name in wrong} == {name: whole[name] for name in wrong}
+
+
+@pytest.mark.parametrize(("conv", "verdict"), [("1.5.0.post8", "fits"), ("1.6.0", "too few")])
+def test_an_edit_that_leaves_the_calls_matters_where_the_patch_would_be_needed(site, conv, verdict):
+    folder = site("2.2.4", conv)
+    stand_ins(folder)
+    edited(folder / "mamba_ssm", COMBINED, ("import torch\n", "import torch\nseen = lambda: causal_conv1d_cuda\n"))
+    found = check(folder, imports=False)
+    assert (found.contract.verdict, found.broken) == (verdict, verdict == "too few")
+    assert ("ssd_combined.py: line " in found.layers[0].summary) is found.broken
+    assert any(line.startswith("  cp ") for line in found.advice) is found.broken
+    assert "--apply" not in str(found)  # which would refuse
+
+
+@pytest.mark.parametrize("names", [FILES, [SCAN], [COMBINED]])
+def test_the_notes_patch_is_recognized_in_both_files_and_in_one(site, names):
+    folder = site("2.2.4", "1.6.0")
+    stand_ins(folder)
+    by_hand(folder / "mamba_ssm", *names)
+    found = check(folder, imports=False)
+    assert (found.contract.verdict, found.broken) == ("by hand", True)
+    said = found.layers[0].summary
+    assert "the backward passes 10 arguments and causal-conv1d 1.6.0 takes 12" in said
+    works = {SCAN: "the forward of Mamba works, that of Mamba2 fails", COMBINED: "the forward of Mamba2 works, that of"}
+    assert (works[names[0]] if len(names) == 1 else "the forward of Mamba and Mamba2 works; training fails") in said
+    copied = [line.split()[-1] for line in found.advice if line.startswith("  cp ")]
+    assert copied == [str(folder / "mamba_ssm" / name) for name in names]
+    assert not any("--apply" in line or "--force-reinstall" in line for line in found.advice)
+
+
+def test_the_notes_patch_beside_a_pair_that_fits_is_no_fault(site):
+    folder = site("2.2.4", "1.5.0.post8")
+    stand_ins(folder)
+    by_hand(folder / "mamba_ssm", *FILES)
+    assert read_contract(folder / "mamba_ssm", folder / "causal_conv1d").verdict == "fits"
+
+
+def test_no_advice_installs_the_package_again():
+    """On ARM that fetches a file for x86-64, and what was compiled there is lost."""
+    for path in Path(jetson_folder).glob("*.py"):
+        assert "force-reinstall" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("action", ["--check", "--apply", "--revert"])
+def test_a_source_that_cannot_be_read_is_said_in_a_line(site, monkeypatch, capsys, action):
+    folder = site("2.2.4", "1.6.0")
+    stand_ins(folder)
+    read = Path.read_bytes
+
+    def refusing(path):
+        if path.name == "ssd_combined.py":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    assert main(["patch", "jetson", action, "--site", str(folder)]) == 1
+    shown = capsys.readouterr()
+    said = " ".join((shown.out + shown.err).split())
+    assert re.search(r"ssd_combined.py:? cannot be read \(Permission denied\)", said), said
+
+
+@pytest.mark.parametrize("version", ["2.2.5", "2.2.4"])
+def test_without_the_patch_there_is_nothing_to_revert(site, capsys, version):
+    """As after an upgrade, which puts files without the patch in place of those with it."""
+    folder = site(version, "1.6.0")
+    before = sources(folder / "mamba_ssm")
+    assert main(["patch", "jetson", "--revert", "--site", str(folder)]) == 0
+    assert capsys.readouterr().out == "nothing was changed: there is no patch\n"
+    assert sources(folder / "mamba_ssm") == before
 
 
 # --- both files or neither ---
@@ -487,6 +629,28 @@ def test_where_folders_cannot_be_exchanged_a_kill_leaves_whole_files(site, turn,
     assert sources(folder) == (after if then is apply else before)
 
 
+def test_what_a_killed_process_left_beside_the_files_goes(site):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+    kill = REFUSED + 'killed_at(Path, "replace", 3)'
+    subprocess.run([sys.executable, "-c", KILLED.format(turn="apply", kill=kill), str(folder)])
+    own = folder / "ops/.notes.part"  # somebody else's
+    own.touch()
+    assert len(list(folder.rglob("*.part"))) > 1
+    apply(folder)
+    assert list(folder.rglob("*.part")) == [own]
+
+
+def test_the_error_of_a_folder_that_cannot_be_written_names_the_folder(site, monkeypatch):
+    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+
+    def failing(self, target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(PatchError, match=rf"^{re.escape(str(folder / 'ops'))}: cannot be written \(Permission"):
+        apply(folder)
+
+
 def test_what_is_beside_the_two_files_stays_as_it_is(site):
     """The folder is exchanged as a whole: links, modes and times in it are those of before."""
     folder = site("2.2.4", "1.6.0") / "mamba_ssm"
@@ -567,6 +731,37 @@ def test_apply_is_refused_where_it_does_not_help(site, capsys, mamba, conv, code
 def test_a_folder_that_is_not_there(capsys, tmp_path):
     assert main(["patch", "jetson", "--site", str(tmp_path / "none")]) == 2
     assert "is no folder" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_package_does_too(site, capsys):
+    """`print(mamba_ssm.__file__)` leads there."""
+    folder = site("2.2.4", "1.6.0")
+    stand_ins(folder)
+    assert main(["patch", "jetson", "--apply", "--site", str(folder / "mamba_ssm")]) == 0
+    assert read_contract(folder / "mamba_ssm", folder / "causal_conv1d").verdict == "patched"
+
+
+@pytest.mark.parametrize("action", ["--check", "--apply", "--revert"])
+def test_another_installation_than_the_one_that_was_asked_for_is_left_alone(
+    site, tmp_path, monkeypatch, capsys, action
+):
+    elsewhere = site("2.2.4", "1.6.0")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    (tmp_path / "other").mkdir()
+    before = sources(elsewhere / "mamba_ssm")
+    assert main(["patch", "jetson", action, "--site", str(tmp_path / "other")]) == 2
+    assert "Give the folder that contains it (site-packages): --site DIR" in capsys.readouterr().err
+    assert sources(elsewhere / "mamba_ssm") == before
+
+
+def test_two_actions_are_one_too_many():
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.cli", "patch", "jetson", "--apply", "--revert"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: found --apply and --revert, expected one of them. Give one, or none to look only.\n",
+    )
 
 
 def test_looking_is_the_default_and_changes_nothing(site, capsys):

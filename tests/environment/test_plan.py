@@ -77,6 +77,22 @@ def test_answers(tuple_, kind, mamba, convolution):
     check_screen(made)
 
 
+@pytest.mark.parametrize(
+    ("tuple_", "wanted"),
+    [
+        (("2.5.0a0", "12.6", True, "3.10", ARM, "8.7"), True),  # NVIDIA's torch for a Jetson declares none
+        (("2.5.1", "12.4", True, "3.12", ARM, "9.0"), True),
+        (("2.11.0", "13.0", True, "3.12", ARM, "9.0"), False),  # torch brings the one that fits it
+        (("2.5.1", "12.4", False, "3.11", X86, "9.0"), False),
+    ],
+)
+def test_triton_is_named_where_torch_does_not_bring_it(tuple_, wanted):
+    """`import mamba_ssm` imports it, and the packages are installed without what they declare."""
+    made = plan(Target(*tuple_))
+    assert ('"triton<3.6"' in "\n".join(made.commands)) is wanted
+    assert any(note.startswith("triton<3.6: ") for note in made.notes) is wanted
+
+
 def check_commands(made):
     """What holds of every plan: shell, requirements, addresses, contract."""
     for commands in (made.commands, made.other_commands):

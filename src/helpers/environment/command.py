@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     patch = commands.add_parser(
         "patch",
         help="mamba-ssm 2.2.2 or 2.2.4 beside a causal-conv1d that takes more arguments: the cure, or the patch",
-        description="What keeps mamba_ssm and causal_conv1d apart, on a Jetson or elsewhere; the right cure; a patch.",
+        description="Whether mamba-ssm and causal-conv1d fit each other, on a Jetson or elsewhere; which release to "
+        "take if not, and a patch for mamba-ssm 2.2.2 and 2.2.4.",
         epilog="Exit code 0: nothing is broken, or it is done. 1: something is, or it was refused. 2: not there.",
     )
     patch.add_argument("what", choices=["jetson"])
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("--check", dest="action", action="store_const", const="check", help="look, change nothing")
     action.add_argument("--apply", dest="action", action="store_const", const="apply", help="patch both sources")
     action.add_argument("--revert", dest="action", action="store_const", const="revert", help="take the patch back")
-    patch.add_argument("--site", metavar="DIR", help="folder that holds mamba_ssm (site-packages)")
+    patch.add_argument("--site", metavar="DIR", help="folder that contains mamba_ssm (site-packages)")
     patch.set_defaults(run=_patch, action="check")
     return parser
 

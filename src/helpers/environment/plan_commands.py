@@ -13,7 +13,7 @@ from helpers.environment.plan_target import Target
 __all__ = ["build_commands", "pins", "switch_command", "wheel_commands"]
 
 PIP = "python -m pip install"
-WITH_TORCH = ("torch", "triton")  # torch for CUDA on Linux brings the triton that it was made with
+WITH_TORCH = ("torch", "triton")  # torch for CUDA on Linux brings the triton that it was made with; else a pin has it
 
 
 def wheel_commands(mamba: Release, convolution: Release, urls: tuple[str, str], target: Target) -> tuple[str, ...]:
@@ -59,6 +59,7 @@ def pins(target: Target, mamba: Release, build: bool = False) -> tuple[dict, ...
         if torch in SpecifierSet(pin.get("torch", ""))
         and SpecifierSet(pin.get("mamba-ssm", "")).contains(mamba.version, prereleases=True)
         and (build or not pin.get("build"))
+        and target.platform.endswith(pin.get("machine", ""))
     ]
     names = [Requirement(pin["requirement"]).name for pin in found]
     return tuple(pin for at, pin in enumerate(found) if names[at] not in names[:at])
@@ -66,9 +67,10 @@ def pins(target: Target, mamba: Release, build: bool = False) -> tuple[dict, ...
 
 def _requirements(wanted: list[str], pinned: tuple[dict, ...]) -> list[str]:
     merged: dict[str, SpecifierSet] = {}
-    for text in [*wanted, *(pin["requirement"] for pin in pinned)]:
-        item = Requirement(text)
-        if item.name not in WITH_TORCH:
+    named = [Requirement(pin["requirement"]) for pin in pinned]
+    kept = {item.name for item in named}
+    for item in [*map(Requirement, wanted), *named]:
+        if item.name not in WITH_TORCH or item.name in kept:
             merged[item.name] = merged.get(item.name, SpecifierSet()) & item.specifier
     return [f"{name}{specifier}" for name, specifier in sorted(merged.items())]
 

@@ -7,12 +7,13 @@ measure of speed, and no proof about a GPU.
 """
 
 import shutil
+import textwrap
 import zipfile
 from pathlib import Path
 
 from helpers.environment import unpacked, wheelhouse
 
-__all__ = ["compare", "pair"]
+__all__ = ["compare", "pair", "run"]
 
 _SECONDS = 600.0  # Triton tries its kernels out when it first runs
 
@@ -62,7 +63,8 @@ def fwd(u, delta, A, B, C, D, z, delta_bias, softplus):
 def bwd(u, delta, A, B, C, D, z, delta_bias, dout, x, out, dz, softplus, recompute):
     with torch.enable_grad():
         leaves = [t.detach().requires_grad_() for t in (u, delta, A, B, C, D, delta_bias, z)]
-        found = torch.autograd.grad(scan(*leaves[:6], leaves[7], leaves[6], softplus), leaves, dout)
+        # of a scalar: with dout as an argument, torch would first import a package of symbolic algebra
+        found = torch.autograd.grad((scan(*leaves[:6], leaves[7], leaves[6], softplus) * dout).sum(), leaves)
     return *found[:7], dz.copy_(found[7]), out * F.silu(z)
 '''
 STRICT = """
@@ -88,12 +90,14 @@ def __getattr__(name):
     if name.startswith("__"): raise AttributeError(name)
     return Anything()
 """
+PLAIN = """
+import sys, types, torch  # its compiler is not used here, and takes longer to import than all the rest
+torch._dynamo = sys.modules["torch._dynamo"] = types.SimpleNamespace(disable=lambda function, *_, **__: function)
+"""
 LAYER = """
 import importlib, sys, types, warnings
 warnings.simplefilter("ignore")
 import torch
-if DEVICE == "cpu":  # torch's compiler is not used here, and takes longer to import than all the rest
-    torch._dynamo = sys.modules["torch._dynamo"] = types.SimpleNamespace(disable=lambda function, *_, **__: function)
 standing_in = ["triton", "triton.language"] if DEVICE == "cpu" else []
 for name in standing_in:
     sys.modules[name] = importlib.import_module("triton_stand_in")
@@ -194,4 +198,23 @@ def compare(lab, folder, layer="Mamba", device="cpu", seed=0):
         What the layer raised. Its `output` holds what was printed before, and the traceback.
     """
     code = f"NAME, DEVICE, SEED = {layer!r}, {device!r}, {seed}\n{LAYER}"
+    if device == "cpu":
+        return run(lab, folder, code)
     return lab.python(code, folder=folder, timeout=_SECONDS)
+
+
+def run(lab, folder, code):
+    """Run code in a fresh process beside the pair, on a CPU: `lab.python`, with torch imported but not its compiler.
+
+    Parameters
+    ----------
+    lab, folder
+        As for `compare`.
+    code : str
+
+    Returns
+    -------
+    str
+        What it printed.
+    """
+    return lab.python(PLAIN + textwrap.dedent(code), folder=folder, timeout=_SECONDS)

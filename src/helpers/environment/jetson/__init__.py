@@ -1,4 +1,4 @@
-"""The Jetson patch: what keeps mamba-ssm and causal-conv1d apart, the right cure, and the patch if it must be.
+"""The Jetson patch: whether mamba-ssm and causal-conv1d fit each other, the right cure, and the patch if it must be.
 
 `checkup` looks and changes nothing, `edits` turns the text of a source file into its patched form and back, `patch`
 writes both files of a release or neither. Nothing here imports torch or one of the packages into this process.

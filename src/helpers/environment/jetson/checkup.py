@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.environment.catalogue.releases import releases
@@ -19,12 +20,14 @@ from helpers.environment.doctor_result import Layer
 from helpers.environment.doctor_target import MARK, Target, target
 from helpers.environment.elf import ElfError, Search, predict, read_extension
 from helpers.environment.jetson.contract import Contract, read_contract
+from helpers.environment.jetson.edits import FILES
 from helpers.environment.jetson.patch import VERSIONS
 from helpers.environment.probe import Host, run
 
 __all__ = ["Checkup", "check"]
 
 WIDTH = 80
+PATCH = "workbook patch jetson"
 SECONDS = 180.0  # a cold disk takes minutes for a CUDA build of torch
 COMPILED = ("causal_conv1d_cuda", "selective_scan_cuda")
 # mamba_ssm takes the second of a pair where the first is missing, and has no third way.
@@ -63,8 +66,9 @@ class Checkup:
 
     @property
     def patch_helps(self) -> bool:
-        """Whether the patch mends what is broken between the two packages."""
-        return self.contract.verdict in ("too few", "half patched") and _public(self.mamba) in VERSIONS
+        """Whether the patch mends what is broken between the two packages, and knows both sources."""
+        known = self.contract.sources in ("original", "half patched") and _public(self.mamba) in VERSIONS
+        return known and self.contract.verdict in ("too few", "half patched")
 
     @property
     def broken(self) -> bool:
@@ -85,7 +89,8 @@ def check(site: str | os.PathLike[str] | None = None, *, imports: bool = True, h
     Parameters
     ----------
     site : str or Path, optional
-        A folder of packages that comes first on the search path; the folders of this Python alone when left out.
+        A folder of packages that comes first on the search path; of a folder `mamba_ssm`, the one that contains it. The
+        folders of this Python alone when left out.
     imports : bool
         Whether torch is imported in a process of its own, to ask for its `distributed`. That takes seconds.
     host : Host, optional
@@ -96,6 +101,8 @@ def check(site: str | os.PathLike[str] | None = None, *, imports: bool = True, h
     helpers.environment.doctor_result.DoctorError
         Where the folder does not exist.
     """
+    if site is not None and Path(site).name == "mamba_ssm" and Path(site, "__init__.py").is_file():
+        site = Path(site).absolute().parent
     here = target(None, site, host)
     versions = {name: _version(here, name) for name in ("mamba_ssm", "causal_conv1d")}
     folders = {name: here.module(name) for name in versions}
@@ -106,7 +113,7 @@ def check(site: str | os.PathLike[str] | None = None, *, imports: bool = True, h
     layers = [_contract(contract, *versions.values()), _machine(here, files, folders), _import_order(here, compiled)]
     layers.append(_distributed(here) if imports else Layer("distributed", "note", "not asked"))
     found = Checkup(*versions.values(), folders["mamba_ssm"], contract, tuple(layers), ())
-    return Checkup(found.mamba, found.conv, found.folder, contract, found.layers, tuple(_advice(found)))
+    return replace(found, advice=tuple(_advice(found, f" --site {shlex.quote(os.fspath(site))}" if site else "")))
 
 
 def _version(here: Target, name: str) -> str | None:
@@ -114,7 +121,10 @@ def _version(here: Target, name: str) -> str | None:
     folder = here.module(name)
     if folder is None:
         return None
-    text = (folder / "__init__.py").read_text(encoding="utf-8", errors="replace")
+    try:
+        text = (folder / "__init__.py").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
     found = re.search(r"^__version__ = [\"']([^\"']+)", text, re.MULTILINE)
     return found[1] if found else here.installed(name.replace("_", "-"))
 
@@ -132,14 +142,15 @@ def _compiled(here: Target, name: str) -> Path | None:
 
 
 def _contract(contract: Contract, mamba: str | None, conv: str | None) -> Layer:
-    passed, taken = (" and ".join(map(str, counts)) if counts else "?" for counts in (contract.passed, contract.taken))
+    if contract.verdict == "by hand":
+        return Layer("contract", "broken", _by_hand(contract, conv))
+    passed, taken = (_said(counts) for counts in (contract.passed, contract.taken))
     calls = f"mamba-ssm {mamba} passes {passed} arguments (forward and backward), causal-conv1d {conv} takes {taken}"
     state, said = {
         "fits": ("ok", calls if contract.passed else f"mamba-ssm {mamba} goes through causal-conv1d's cpp_functions"),
         "patched": ("ok", f"mamba-ssm {mamba} is patched, and works with causal-conv1d {conv}"),
         "half patched": ("broken", "one of two files is patched: a run was stopped in between"),
-        "by hand": ("broken", f"patched by hand as in field note D: the forward works, training fails, since {calls}"),
-        "too few": ("broken", calls),
+        "too few": ("broken", calls + (f"; {contract.reason}" if contract.sources == "unknown" else "")),
         "too old": ("broken", f"mamba-ssm {mamba} calls what causal-conv1d {conv} does not have"),
         "two halves": (
             "broken",
@@ -148,9 +159,35 @@ def _contract(contract: Contract, mamba: str | None, conv: str | None) -> Layer:
         ),
         "no mamba-ssm": ("not here", "mamba-ssm is not there"),
         "no causal-conv1d": ("broken", f"mamba-ssm {mamba} without causal-conv1d"),
-        "unknown": ("note", f"the calls of mamba-ssm {mamba} are none that is known"),
+        "unknown": _unknown(contract, mamba, conv),
     }[contract.verdict]
     return Layer("contract", state, said)
+
+
+def _said(counts: tuple[int | None, ...] | None) -> str:
+    return " and ".join(map(str, counts)) if counts else "?"
+
+
+def _by_hand(contract: Contract, conv: str | None) -> str:
+    layers = {"Mamba": contract.states[0], "Mamba2": contract.states[1]}
+    works = [name for name, state in layers.items() if state in ("by hand", "patched")]
+    fails = [name for name in layers if name not in works]
+    forward = f"the forward of {' and '.join(works)} works" + (f", that of {fails[0]} fails" if fails else "")
+    backward = contract.passed[1] if contract.passed else "?"
+    takes = contract.taken[1] if contract.taken else "?"
+    return (
+        f"patched by hand as in field note D: {forward}; training fails, since the backward passes {backward} "
+        f"arguments and causal-conv1d {conv} takes {takes}"
+    )
+
+
+def _unknown(contract: Contract, mamba: str | None, conv: str | None) -> tuple[str, str]:
+    """Of a release whose sources are known, other ones are damaged; of another, or of a fork, they may be right."""
+    if contract.sources != "unknown":
+        return "note", f"the Python files of causal-conv1d {conv} make no call that tells what it takes"
+    if _public(mamba) in VERSIONS:
+        return "broken", f"the sources of mamba-ssm {mamba} are not those of the release: {contract.reason}"
+    return "note", f"mamba-ssm {mamba} calls causal-conv1d in a way that this check does not know"
 
 
 def _machine(here: Target, files: dict[str, Path | None], folders: dict[str, Path | None]) -> Layer:
@@ -199,7 +236,7 @@ def _import_order(here: Target, path: Path | None) -> Layer:
         return Layer("import order", "broken", f"after `import torch` too: {after[0].text}")
     if alone:
         lies = "" if not (here.torch_folder / "lib/libc10.so").is_file() else "; libc10.so lies in torch/lib"
-        return Layer("import order", "ok", f"torch has to be imported first, else: {alone[0].text}{lies}")
+        return Layer("import order", "ok", f"loads after `import torch`; before it: {alone[0].text}{lies}")
     return Layer("import order", "ok", "in any order")
 
 
@@ -223,7 +260,7 @@ def _distributed(here: Target) -> Layer:
     return Layer("distributed", "ok", f"torch {version} {said}")
 
 
-def _advice(found: Checkup) -> list[str]:
+def _advice(found: Checkup, site: str) -> list[str]:
     verdict, lines = found.contract.verdict, []
     plan = "workbook plan"
     mamba, conv = _known("mamba-ssm", found.mamba), _known("causal-conv1d", found.conv)
@@ -239,11 +276,11 @@ def _advice(found: Checkup) -> list[str]:
         lines += ["or keep this causal-conv1d, and take mamba-ssm 2.2.5 or later:", pair[1]]
     if verdict == "too few" and found.patch_helps and not lines[0].startswith("No patch"):
         lines += ["Where nothing can be compiled now, the patch does it too; --revert takes it back:"]
-        lines += ["  workbook patch jetson --apply"]
-    if verdict == "by hand":
-        lines += ["Or install this mamba-ssm again (--force-reinstall --no-deps), and let the tool patch it."]
+        lines += [f"  {PATCH} --apply{site}"]
+    if verdict in ("by hand", "too few", "unknown") and found.contract.reason:
+        lines += _restored(found, "Or put" if lines else "Put")
     if verdict == "half patched":
-        lines += ["Finish it, or take it back:", "  workbook patch jetson --apply", "  workbook patch jetson --revert"]
+        lines += ["Finish it, or take it back:", f"  {PATCH} --apply{site}", f"  {PATCH} --revert{site}"]
     if verdict in ("too old", "no causal-conv1d"):
         lines += ["The patch does not mend this. Take the causal-conv1d that fits:", pair[0]]
     if verdict == "two halves":
@@ -253,6 +290,24 @@ def _advice(found: Checkup) -> list[str]:
     if "is built without it: no" in found.layers[3].summary:
         lines += ["For torch.distributed: a torch that has it, or env/jetson/sitecustomize.py (see its README)."]
     return lines
+
+
+def _restored(found: Checkup, start: str) -> list[str]:
+    """Only Python files are wrong: pip would load the whole package again, and on ARM a file for x86-64 with it."""
+    version = _public(found.mamba)
+    if version not in VERSIONS:
+        return []
+    wrong = [name for name, kind in zip(FILES, found.contract.states, strict=True) if kind in ("by hand", "unknown")]
+    fetch = f"from helpers.environment import unpacked; unpacked('mamba-ssm', '{version}', '/tmp')"
+    copies = [
+        f"  cp --remove-destination /tmp/mamba_ssm-{version}/mamba_ssm/{name} {shlex.quote(str(found.folder / name))}"
+        for name in wrong
+    ]
+    return [
+        f"{start} the Python source of the release back (what is compiled stays), and look again:",
+        f'  python -c "{fetch}"',
+        *copies,
+    ]
 
 
 def _known(package: str, version: str | None) -> str | None:

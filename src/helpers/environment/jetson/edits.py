@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-__all__ = ["FILES", "UnknownSource", "original", "patched", "state"]
+__all__ = ["FILES", "UnknownSource", "original", "patched", "recognized", "state"]
 
 # Of mamba_ssm 2.2.2 and 2.2.4: each file, and the autograd function in it that calls the C++ functions by position.
 FILES = {
@@ -23,6 +23,8 @@ CALLS = [
     ("backward", "causal_conv1d_bwd"),
 ]
 OURS = {name: f"_workbook_{name}" for name in ARGUMENTS}
+KNOWN = "the file of mamba-ssm 2.2.2 or 2.2.4"
+RESTORE = "`workbook patch jetson --check` says how to go on."
 BEGIN = "# --- workbook patch jetson: begin. To undo it: workbook patch jetson --revert"
 END = "# --- workbook patch jetson: end"
 # The forward goes through the Python function, as field note D has it; its arguments are the same in every release. The
@@ -51,7 +53,19 @@ def {OURS["causal_conv1d_bwd"]}(*given):
 
 
 class UnknownSource(Exception):
-    """A file that is not as 2.2.2 or 2.2.4 have it, nor as this patch leaves it."""
+    """A file that is not as 2.2.2 or 2.2.4 have it, nor as this patch leaves it.
+
+    Attributes
+    ----------
+    found : str
+        The file, and what in it is not expected.
+    by_hand : bool
+        Whether it has the calls of field note D's patch.
+    """
+
+    def __init__(self, found: str, expected: str, by_hand: bool = False):
+        super().__init__(f"{found}, expected {expected}. It was left as it is. {RESTORE}")
+        self.found, self.by_hand = found, by_hand
 
 
 def state(source: bytes, name: str) -> str:
@@ -63,15 +77,23 @@ def state(source: bytes, name: str) -> str:
     name : str
         A key of `FILES`.
     """
-    if BEGIN.encode() in source or END.encode() in source:
-        kind, turned = "patched", original
-    else:
-        kind, turned = "original", patched
+    return recognized(source, name)[0]
+
+
+def recognized(source: bytes, name: str) -> tuple[str, str]:
+    """Tell what a file is, as `state` does, and what in it is not expected; parameters as there.
+
+    Returns
+    -------
+    kind, found : str
+        The second is empty for an `original` and a `patched` file.
+    """
+    marked = _is_marked(source)
     try:
-        turned(source, name)
+        (original if marked else patched)(source, name)
     except UnknownSource as error:
-        return "by hand" if "by hand" in str(error) else "unknown"
-    return kind
+        return "by hand" if error.by_hand else "unknown", error.found
+    return "patched" if marked else "original", ""
 
 
 def patched(source: bytes, name: str) -> bytes:
@@ -108,7 +130,7 @@ def patched(source: bytes, name: str) -> bytes:
 
 
 def original(source: bytes, name: str) -> bytes:
-    """Return the file without the patch, byte for byte as it was; of a file without it, its own bytes.
+    """Return the file without the patch, byte for byte as it was; of any file without its marks, its own bytes.
 
     Parameters
     ----------
@@ -121,16 +143,15 @@ def original(source: bytes, name: str) -> bytes:
     UnknownSource
         Where the patched file was changed since.
     """
-    if BEGIN.encode() not in source and END.encode() not in source:
-        patched(source, name)  # or refuses
+    if not _is_marked(source):
         return source
-    changed = f"{name}: was changed after it was patched. Install this mamba-ssm again instead of reverting."
+    changed = UnknownSource(f"{name} was changed after it was patched", "it as the patch left it")
     for newline in (b"\n", b"\r\n"):
         block = BLOCK.encode().replace(b"\n", newline)
         if source.count(block) == 1:
             break
     else:
-        raise UnknownSource(changed)
+        raise changed
     start = source.index(block)
     tree, lines = _parsed(source, name)
     spans = [(start, start + len(block), b"")]
@@ -144,8 +165,12 @@ def original(source: bytes, name: str) -> bytes:
     except UnknownSource:
         whole = False
     if not whole:
-        raise UnknownSource(changed)
+        raise changed
     return found
+
+
+def _is_marked(source: bytes) -> bool:
+    return BEGIN.encode() in source or END.encode() in source
 
 
 def _parsed(source: bytes, name: str) -> tuple[ast.Module, list[bytes]]:
@@ -164,8 +189,10 @@ def _known_calls(tree: ast.Module, name: str) -> list[ast.Call]:
         inside = [node for node in ast.walk(method) if isinstance(node, ast.Call)]
         if any(isinstance(call.func, ast.Name) and call.func.id == "causal_conv1d_fn" for call in inside):
             raise UnknownSource(
-                f"{name}: {FILES[name]}.{method.name} calls causal_conv1d_fn: patched by hand, as field note D does. "
-                "Install this mamba-ssm again (pip install --force-reinstall --no-deps), then look once more."
+                f"{name}, line {method.lineno}: {FILES[name]}.{method.name} calls causal_conv1d_fn: patched by hand, "
+                "as field note D does",
+                KNOWN,
+                by_hand=True,
             )
         mine = sorted((call for call in inside if _is_compiled(call.func)), key=lambda call: call.lineno)
         found += [(method.name, call.func.attr) for call in mine]
@@ -223,6 +250,4 @@ def _replaced(source: bytes, spans: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def _unknown(name: str, found: str) -> UnknownSource:
-    return UnknownSource(
-        f"{name}: {found}, expected the file of mamba-ssm 2.2.2 or 2.2.4. It was left as it is; take a pair that fits."
-    )
+    return UnknownSource(f"{name}: {found}", KNOWN)

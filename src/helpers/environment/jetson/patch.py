@@ -29,6 +29,8 @@ class PatchError(Exception):
 def apply(folder: str | os.PathLike[str]) -> list[Path]:
     """Patch an installed mamba_ssm of 2.2.2 or 2.2.4.
 
+    A source that is a link (to a cache, say) becomes a file of its own, and what it led to stays as it is.
+
     Parameters
     ----------
     folder : str or Path
@@ -46,7 +48,10 @@ def apply(folder: str | os.PathLike[str]) -> list[Path]:
         were.
     """
     init = Path(folder) / "__init__.py"
-    text = init.read_text(encoding="utf-8", errors="replace") if init.is_file() else ""
+    try:
+        text = init.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
     found = re.search(r"^__version__ = [\"']([^\"'+]+)", text, re.MULTILINE)
     if not found or found[1] not in VERSIONS:
         raise PatchError(
@@ -57,22 +62,27 @@ def apply(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def revert(folder: str | os.PathLike[str]) -> list[Path]:
-    """Take the patch back, so that both files are byte for byte as they were; parameters and errors as `apply`."""
+    """Take the patch back, so that both files are byte for byte as they were; parameters and errors as `apply`.
+
+    Files without the patch stay as they are, whatever their version.
+    """
     return _turn(Path(folder), original, patched)
 
 
 def _turn(folder: Path, there, back) -> list[Path]:
     changes = {}
+    _clean(folder)
     for name in FILES:
         path = folder / name
         try:
             before = path.read_bytes()
             after = there(before, name)
             if after != before and back(after, name) != before:
-                raise UnknownSource(f"{name}: the way back would not lead to the same bytes. It was left as it is.")
+                raise UnknownSource(f"{name}: the way back leads to other bytes", "the same bytes")
         except OSError as error:
             raise PatchError(
-                f"{path}: cannot be read ({error.strerror or error}), expected a source of mamba_ssm."
+                f"{path}: cannot be read ({error.strerror or error}), expected a source of mamba_ssm. Run it as the "
+                "owner of that folder."
             ) from error
         except UnknownSource as error:
             raise PatchError(str(error)) from error
@@ -83,10 +93,19 @@ def _turn(folder: Path, there, back) -> list[Path]:
     except BaseException as error:
         _put_back({path: before for path, (before, _) in changes.items()})
         if isinstance(error, OSError):
-            said = f"{error.filename or folder}: cannot be written ({error.strerror or error})"
+            said = f"{folder / 'ops'}: cannot be written ({error.strerror or error})"  # error names a file of ours
             raise PatchError(f"{said}; nothing was changed. Run it as the owner of that folder.") from error
         raise
     return list(changes)
+
+
+def _clean(folder: Path) -> None:
+    """Remove what a killed process left beside the files; of `replacing`, which draws eight letters for a name."""
+    for name in FILES:
+        path = folder / name
+        for left in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 8}.part"):
+            with suppress(OSError):
+                left.unlink()
 
 
 def _write_at_once(folder: Path, contents: dict[Path, bytes]) -> None:

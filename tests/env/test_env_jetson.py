@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -95,7 +96,8 @@ def test_the_pins_are_what_plan_builds_on_jetpack_6():
     words = " ".join(found.commands)
     assert {f"{name}{named[name]}" in words for name in PACKAGES} == {True}
     assert contract_kept(named["mamba-ssm"].removeprefix("=="), named["causal-conv1d"].removeprefix("=="))
-    assert {"einops", "transformers", "ninja", "packaging", "numpy"} <= set(pins)
+    assert {"einops", "transformers", "ninja", "packaging", "numpy", "triton"} <= set(pins)
+    assert {str(item) for item in pins.values()} - set(shlex.split(words)) == {"numpy<2"}  # for NVIDIA's torch alone
     assert not pins["transformers"].specifier.contains("5.0")
     assert not pins["numpy"].specifier.contains("2.0")
 
