@@ -119,6 +119,8 @@ def test_what_is_refused_at_once(inside, arguments, words):
 
 
 def test_what_is_refused_before_a_container_is_rented(inside):
+    with pytest.raises(SystemExit, match="must stand on the command line"):
+        inside().main("train", gpu="L4")
     app = inside("--bucket", "eeg")
     with pytest.raises(SystemExit, match="Choose one"):
         app.prepare(8, 30.0, True)
@@ -171,8 +173,12 @@ def test_a_run_is_gone_on_with_by_its_retries_and_when_asked(trainer):
 def test_a_training_that_is_stopped_saves_first(trainer):
     """As when Modal takes the machine back: it interrupts, and waits 30 s."""
     app = trainer("trap 'echo saved > \"$8/last.ckpt\"; exit 143' TERM; while true; do sleep 0.02; done")
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        app.train.local("tiny", "smoke", "", True, "call")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
+    try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            app.train.local("tiny", "smoke", "", True, "call")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (app.RUNS / "tiny" / "last.ckpt").read_text() == "saved\n"
     assert app.results.commits == 1
