@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("modal")
 
-from helpers.eeg import open_store
+import helpers.eeg
+from helpers.eeg import open_store, prepare
 from helpers.eeg.synthetic import write_recordings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*executing locally")
@@ -42,7 +43,6 @@ def test_a_recording_of_any_name_is_kept_and_made_anew(prepared):
     first = open_store(app.STORE)
     first.verify()
     assert [recording.id for recording in first.recordings] == [NAME]  # and not the other one beside it
-    assert first.recordings[0].seizures  # its marks lie in another file
     assert app.prepare_recording.local(NAME, True)[0]["kept"]
     assert app.results.commits == 1  # nothing new
     (app.STORE / "recordings" / f"{NAME}.edf.0123456789ab.npy").write_bytes(b"of a recording *.edf.edf")
@@ -58,6 +58,19 @@ def test_a_recording_of_any_name_is_kept_and_made_anew(prepared):
     assert app.results.commits == 2
     assert not app.prepare_recording.local(NAME, False)[0]["kept"]
     open_store(app.STORE).verify()
+
+
+def test_a_recording_is_prepared_with_its_marks_and_without_its_neighbours(prepared, monkeypatch):
+    app, _ = prepared
+    seen = []
+
+    def look(folder, store, workers):
+        seen.extend(path.name for path in folder.rglob("*") if path.is_file())
+        return prepare(folder, store, workers=workers)
+
+    monkeypatch.setattr(helpers.eeg, "prepare", look)
+    app.prepare_recording.local(NAME, True)
+    assert sorted(seen) == ["night[1]_eeg.edf", "night[1]_events.tsv"]
 
 
 @pytest.mark.parametrize("ending", [".npy", ".json"])
