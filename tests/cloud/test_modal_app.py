@@ -196,6 +196,15 @@ def test_cost_asks_nobody(local_modal, monkeypatch, capsys):
     assert "Field note A" in said
 
 
+def test_cost_says_what_it_needs_here(local_modal, modal_run):
+    with local_modal() as modal:
+        said = modal_run(modal, "--action", "cost", code=1)
+    assert re.fullmatch(
+        r'error: a configuration is read with \w+\. Install it: pip install -e "\.\[workbook\]"\n', said
+    )
+    assert modal.calls == []
+
+
 def test_a_timeout_that_modal_refuses_is_refused_before_it_is_asked(local_modal):
     with local_modal() as modal:
         command = [sys.executable, "-m", "modal", "run", str(ROOT / "env" / "modal" / "app.py")]
