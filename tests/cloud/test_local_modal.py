@@ -73,13 +73,13 @@ def test_calls_of_every_kind(app, running, tmp_path, monkeypatch):
     with running(app) as service:
         assert double.remote(4) == 8
         assert double.spawn(5).get() == 10
-        assert list(double.map([1, 2, 3])) == [2, 4, 6]
+        assert list(double.map([1, 2])) == [2, 4]
         assert scale.Scale(by=7).of.remote(2) == 14
         with pytest.raises(ValueError, match="no such recording"):
             refuse.remote()
     assert service.missing == []
-    assert {f"doubling {x}\n" for x in (4, 5, 1, 2, 3)} < set(service.logs)
-    assert [attempt["status"] for attempt in service.attempts] == ["ok"] * 6 + ["error"]
+    assert {f"doubling {x}\n" for x in (4, 5, 1, 2)} < set(service.logs)
+    assert [attempt["status"] for attempt in service.attempts] == ["ok"] * 5 + ["error"]
 
 
 @runs

@@ -5,17 +5,19 @@ import shutil
 import signal
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("modal")
 
-from helpers.eeg import open_store
+import helpers.eeg
+from helpers.eeg import open_store, prepare
 from helpers.eeg.synthetic import write_recordings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*executing locally")
 
-NAME = "sub-01/eeg/night[1].edf"  # a pattern, for whoever forgets that it is none
+NAME = "sub-01/eeg/night[1]_eeg.edf"  # a pattern, for whoever forgets that it is none
 
 
 @pytest.fixture
@@ -30,6 +32,9 @@ def draw(app, seed):
     shutil.rmtree(app.DRAWN, ignore_errors=True)  # or they would be of another data set
     (path,) = write_recordings(app.DRAWN, 1, 3.0, seed)
     path.rename(app.DRAWN / NAME)
+    (marks,) = path.parent.glob("*_events.tsv")
+    marks.rename(path.with_name("night[1]_events.tsv"))
+    path.with_name("other.edf").write_bytes(b"0       no recording")
 
 
 def test_a_recording_of_any_name_is_kept_and_made_anew(prepared):
@@ -37,10 +42,10 @@ def test_a_recording_of_any_name_is_kept_and_made_anew(prepared):
     assert answer == ({"kept": False, "hours": pytest.approx(3 / 60, abs=1e-3)}, "")
     first = open_store(app.STORE)
     first.verify()
-    assert [recording.id for recording in first.recordings] == [NAME]
+    assert [recording.id for recording in first.recordings] == [NAME]  # and not the other one beside it
     assert app.prepare_recording.local(NAME, True)[0]["kept"]
     assert app.results.commits == 1  # nothing new
-    (app.STORE / "recordings" / f"{NAME}.edf.0123456789ab.npy").write_bytes(b"of another recording, night[1].edf.edf")
+    (app.STORE / "recordings" / f"{NAME}.edf.0123456789ab.npy").write_bytes(b"of a recording *.edf.edf")
     draw(app, 1)
     assert not app.prepare_recording.local(NAME, True)[0]["kept"]
     second = open_store(app.STORE)
@@ -48,11 +53,28 @@ def test_a_recording_of_any_name_is_kept_and_made_anew(prepared):
     assert second.fingerprint != first.fingerprint
     names = sorted(path.name for path in (app.STORE / "recordings" / NAME).parent.iterdir())
     key = second.recordings[0].file.split(".")[-2]
-    assert names == [f"night[1].edf.{key}.npy", "night[1].edf.edf.0123456789ab.npy", "night[1].edf.json"]
+    home = "night[1]_eeg.edf"
+    assert names == [f"{home}.{key}.npy", f"{home}.edf.0123456789ab.npy", f"{home}.json"]
     assert app.results.commits == 2
+    assert not app.prepare_recording.local(NAME, False)[0]["kept"]
+    open_store(app.STORE).verify()
 
 
-def test_a_container_that_dies_leaves_the_store_as_it_was(prepared, monkeypatch):
+def test_a_recording_is_prepared_with_its_marks_and_without_its_neighbours(prepared, monkeypatch):
+    app, _ = prepared
+    seen = []
+
+    def look(folder, store, workers):
+        seen.extend(path.name for path in folder.rglob("*") if path.is_file())
+        return prepare(folder, store, workers=workers)
+
+    monkeypatch.setattr(helpers.eeg, "prepare", look)
+    app.prepare_recording.local(NAME, True)
+    assert sorted(seen) == ["night[1]_eeg.edf", "night[1]_events.tsv"]
+
+
+@pytest.mark.parametrize("ending", [".npy", ".json"])
+def test_a_container_that_dies_leaves_the_store_as_it_was(prepared, monkeypatch, ending):
     app, _ = prepared
     before = open_store(app.STORE).fingerprint
     draw(app, 1)
@@ -60,8 +82,8 @@ def test_a_container_that_dies_leaves_the_store_as_it_was(prepared, monkeypatch)
 
     def half(source, target):
         copy(source, target)
-        if app.STORE in target.parents and ".json" in target.name:
-            target.write_text(target.read_text()[:40])
+        if app.STORE in target.parents and ending in target.name:
+            target.write_bytes(target.read_bytes()[:40])
             raise OSError("no space left")
 
     monkeypatch.setattr(shutil, "copyfile", half)
@@ -87,7 +109,7 @@ def test_recordings_of_elsewhere_are_named(prepared):
     app, _ = prepared
     shutil.copytree(app.DRAWN / "sub-01", app.DRAWN / "sub-02")
     shutil.rmtree(app.DRAWN / "sub-01")
-    assert app.list_recordings.local(0, 2.0) == (([NAME.replace("01", "02")], [NAME]), "")
+    assert app.list_recordings.local(0, 2.0) == (([NAME.replace("01", "02"), "sub-02/eeg/other.edf"], [NAME]), "")
 
 
 def test_faults_in_words(inside):
@@ -119,6 +141,10 @@ def test_what_is_refused_at_once(inside, arguments, words):
 
 
 def test_what_is_refused_before_a_container_is_rented(inside):
+    with pytest.raises(SystemExit, match="run test-mamba only"):
+        inside("--recipe", "notes").main("prepare", recipe="notes")
+    with pytest.raises(SystemExit, match="must stand on the command line"):
+        inside().main("train", gpu="L4")
     app = inside("--bucket", "eeg")
     with pytest.raises(SystemExit, match="Choose one"):
         app.prepare(8, 30.0, True)
@@ -128,6 +154,34 @@ def test_what_is_refused_before_a_container_is_rented(inside):
     for chapter, words in (("99", "no chapter 99"), ("", "no chapter was named")):
         with pytest.raises(SystemExit, match=words):
             app.notebook(chapter)
+
+
+def test_what_prepare_prints(inside, capsys):
+    """Of four recordings one was there, one is bad, and one has met its timeout."""
+    app = inside()
+    answers = [({"kept": False, "hours": 1.0}, ""), ({"kept": True, "hours": 2.5}, ""), (None, "no EEG channel")]
+    answers.append(TimeoutError("reached its timeout"))
+    asked = []
+
+    def prepare_all(names, kwargs, return_exceptions):
+        asked.append((names, kwargs, return_exceptions))
+        return iter(answers)
+
+    names = ["a.edf", "b.edf", "c.edf", "d.edf"]
+    app.list_recordings = SimpleNamespace(remote=lambda *_: ((names, ["old.edf"]), ""))
+    app.prepare_recording = SimpleNamespace(map=prepare_all)
+    app.prepare(0, 30.0, False)
+    assert capsys.readouterr().out.splitlines() == [
+        "1 recordings prepared, 1 already there, 2 left out; 3.5 h",
+        "  left out  c.edf: no EEG channel",
+        "  left out  d.edf: reached its timeout",
+        "The store also holds 1 other recordings (old.edf); a training takes them, too.",
+        "To begin anew: modal volume rm -r workbook-results store",
+    ]
+    assert asked == [(names, {"resume": False}, True)]
+    answers[:2] = answers[2:]
+    with pytest.raises(SystemExit, match="no recording could be prepared"):
+        app.prepare(0, 30.0, False)
 
 
 @pytest.fixture
@@ -171,8 +225,12 @@ def test_a_run_is_gone_on_with_by_its_retries_and_when_asked(trainer):
 def test_a_training_that_is_stopped_saves_first(trainer):
     """As when Modal takes the machine back: it interrupts, and waits 30 s."""
     app = trainer("trap 'echo saved > \"$8/last.ckpt\"; exit 143' TERM; while true; do sleep 0.02; done")
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        app.train.local("tiny", "smoke", "", True, "call")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
+    try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            app.train.local("tiny", "smoke", "", True, "call")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (app.RUNS / "tiny" / "last.ckpt").read_text() == "saved\n"
     assert app.results.commits == 1

@@ -9,6 +9,8 @@ from modal_proto import api_pb2 as pb
 
 __all__ = ["Files"]
 
+_BLOBS = {}  # content by sha256, for all models of this process: what was sent once is not sent again, as with Modal
+
 
 class Files:
     """Answers what concerns mounted files, Secrets and Volumes, and keeps them.
@@ -19,7 +21,7 @@ class Files:
 
     def __init__(self, new_id, secrets, volumes):
         self.new_id, self.workspace, self.folder = new_id, secrets, Path(volumes)
-        self.blobs, self.mounts = {}, {}  # content by sha256; (sha256, mode) by path, by mount
+        self.blobs, self.mounts = _BLOBS, {}  # (sha256, mode) by path, by mount
         self.secrets, self.volumes = {}, {}  # (name, values) and name, by id
 
     def mounted(self, mount_ids):
