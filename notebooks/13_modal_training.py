@@ -332,8 +332,6 @@ with expect_error(TimeoutRuleError, match="takes 2 attempts"):
 # will. Here that Volume is a folder, and we fill it ourselves, with **synthetic** EEG of subjects who do not exist.
 
 # %% tags=["lane:cpu", "setup"]
-import os
-
 from helpers.teaching.modal_lab import checkout, modal_run
 
 repository, workbook = checkout(lab), lab / "workbook"
@@ -341,7 +339,6 @@ if repository != workbook:  # on Colab, it was cloned there
     workbook.symlink_to(repository)
 volumes = lab / "volumes"
 results = volumes / "workbook-results"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the model's containers inherit it
 
 # %% nbmake={"mock": {"EPOCHS": 1, "MINUTES": 4}} tags=["lane:cpu", "setup"]
 SUBJECTS, MINUTES = 4, 6

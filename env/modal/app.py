@@ -272,11 +272,14 @@ def test_mamba():
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    official = importlib.util.find_spec("mamba_ssm") and importlib.import_module("mamba_ssm")
+    installed = importlib.util.find_spec("mamba_ssm")
+    official = importlib.import_module("mamba_ssm") if installed and device.type == "cuda" else None
     found = {
         "torch": str(torch.__version__),  # of a class of torch
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "mamba_ssm": getattr(official, "__version__", None),
+        "mamba_ssm": official.__version__
+        if official
+        else f"{'needs a GPU' if installed else 'not installed'}: our layers",
         "data files": sum(not file.name.endswith(".py") for file in walk(files("helpers"))),
         "off": {},
     }
@@ -556,7 +559,7 @@ def text_of(config):
 
 def show_layers(found):
     """Print what test-mamba found; exit code 1 where a layer is off."""
-    print(f"torch {found['torch']} on {found['device']}, mamba_ssm {found['mamba_ssm'] or 'not installed: our layers'}")
+    print(f"torch {found['torch']} on {found['device']}, mamba_ssm {found['mamba_ssm']}")
     if GPU and found["device"] == "cpu":
         print(
             f"NO GPU: {GPU} was asked for, and torch sees none. (So it is on the model of Modal, on a machine without.)"

@@ -56,6 +56,21 @@ def running(monkeypatch):
 
 
 @runs
+@pytest.mark.parametrize("gpu", [None, "L4", ["H100", "A100"]])
+def test_a_container_sees_a_gpu_only_where_one_is_asked_for(app, running, monkeypatch, gpu):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+
+    @app.function(serialized=True, gpu=gpu)
+    def visible():
+        import os
+
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+    with running(app):
+        assert visible.remote() == ("7" if gpu else "")
+
+
+@runs
 def test_calls_of_every_kind(app, running, tmp_path, monkeypatch):
     @app.function(serialized=True)
     def double(x):

@@ -100,6 +100,8 @@ class Containers:
         environment |= {"HOME": "/root"} | self.images.environment(function.image_id)
         environment |= self.files.secret_environment(function.secret_ids)
         environment |= {"PYTHONPATH": "/root"} | self.client_environment()
+        if not function.resources.gpu_config.gpu_type:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # who asks for no GPU has none at Modal
         process = await asyncio.create_subprocess_exec(
             *_unshare(),
             *command,
