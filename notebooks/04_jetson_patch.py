@@ -555,6 +555,7 @@ def official_scan(x, dt, A, B, C, D=None):
     """`selective_scan` of this book, computed by mamba_ssm's CUDA kernel."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
+    dt, B, C = (each.to(x.dtype) for each in (dt, B, C))  # the kernel asks it
     x, dt = (each.transpose(1, 2).contiguous() for each in (x, dt))
     B, C = (each.permute(0, 2, 3, 1).contiguous() for each in (B, C))
     return selective_scan_fn(x, dt, A, B, C, D).transpose(1, 2)
