@@ -479,8 +479,7 @@ print("the image was asked for:", "ImageGetOrCreate" in asked)
 # The last line is the refusal. `[model]` means that the service's own words are not known here: the rule is that of
 # [Modal's guide](https://modal.com/docs/guide/timeouts), 1 second to 24 hours for an attempt. The client passes any number
 # on, so the image comes first: Modal would have built it, for recipe B with two packages to compile, and then refused the
-# Function. Our program checks its options before it sends anything, this one with `helpers.cloud.checked_timeout`, and says
-# what to do:
+# Function. Our program checks it before it sends anything, with `helpers.cloud.checked_timeout`, and says what to do:
 
 # %% tags=["lab:timeout"]
 early = ("--action", "train", "--timeout", "108000")

@@ -49,6 +49,7 @@ def options():
     parser.add_argument("--bucket", default="")
     parser.add_argument("--action", default="")
     parser.add_argument("--config", default="smoke")
+    parser.add_argument("--chapter", default="")
     given = sys.argv[1:] if modal.is_local() else [f"--bucket={os.environ.get('WORKBOOK_BUCKET', '')}"]
     return parser.parse_known_args(given)[0]
 
@@ -80,9 +81,36 @@ def cost(config):
     return cost_table(ASKED.gpu, wanted.epochs, wanted.windows_per_epoch, wanted.patience)
 
 
-if ASKED.action == "cost":  # here, too: to answer it in `main`, Modal would build the image first
+def text_of(config):
+    """The text of a configuration's file, or none for one of the package, which is in the container."""
+    shipped = Path(__file__).parents[2] / "src" / "helpers" / "training" / "configs"
+    if not Path(config).is_file() and (shipped / f"{config}.yaml").is_file():
+        return ""
+    try:
+        return Path(config).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+        raise SystemExit(
+            f"error: {config}: cannot be read ({fault}). Name a YAML file, or one of the package's: {names}."
+        ) from None
+
+
+def chapter_file(chapter):
+    """The notebook of a chapter, by its number."""
+    found = sorted((Path(__file__).parents[2] / "notebooks").glob(f"{chapter}_*.ipynb")) if chapter else []
+    if len(found) != 1:
+        raise SystemExit(f"error: no chapter {chapter or 'was named'}. Name one by its number, --chapter 05.")
+    return found[0]
+
+
+# Here, too, and not in `main` alone: before that runs, Modal builds the image. In a container no action is named.
+if ASKED.action == "cost":
     print(cost(ASKED.config))
     raise SystemExit
+if ASKED.action == "train":
+    text_of(ASKED.config)
+if ASKED.action == "notebook":
+    chapter_file(ASKED.chapter)
 
 
 # Images. The order is that of how often a layer changes: a changed layer is built again, and all that follow it.
@@ -409,18 +437,21 @@ def train(run, config, text, resume, call):
         return "error: nothing is prepared. Begin with --action prepare."
     out = RUNS / run
     begun, saved = out / "call", out / "last.ckpt"
-    again = begun.exists() and begun.read_text() == call  # this very call was here before: it is a retry
+    again = begun.exists() and call in begun.read_text().splitlines()  # this very call was here before: it is a retry
     if saved.exists() and not resume and not again:
         return f"error: {out} holds a training. Go on with --resume, or choose another name with --run."
     out.mkdir(parents=True, exist_ok=True)
-    begun.write_text(call)
-    if text:
-        (out / "config.yaml").write_text(text)
-        config = str(out / "config.yaml")
+    with begun.open("a") as file:
+        file.write(f"{call}\n")
+    if text:  # not into the run's folder, which may hold a training with another one; the checkpoint keeps what it is
+        config = str(Path(tempfile.mkdtemp(), Path(config).name))
+        Path(config).write_text(text)
     command = [sys.executable, "-u", "-m", "helpers.cli", "train", config, "--store", str(STORE), "--output", str(out)]
-    process = subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
     said = []
-    reader = threading.Thread(target=relay, args=(process.stderr, said), daemon=True)
+    reader = threading.Thread(target=relay, args=(process.stdout, said), daemon=True)
     reader.start()
     stamp = None
     try:
@@ -445,9 +476,10 @@ def train(run, config, text, resume, call):
 
 
 def relay(stream, said):
-    """Pass on what a process says, line by line, and keep it."""
+    """Pass on what a process says, line by line, and keep it; but for its advice, whose paths are the container's."""
     for line in stream:
-        sys.stderr.write(line)
+        if not line.startswith("next: workbook "):
+            print(line, end="", flush=True)
         said.append(line)
 
 
@@ -526,8 +558,13 @@ def main(
         text = text_of(config)
         call = train.spawn(run, config, text, resume, secrets.token_hex(8))  # .remote() calls expire after 24 hours
         print(f"training {run} as {call.object_id}; its files: modal volume ls workbook-results runs/{run}")
-        if fault := call.get():
-            raise SystemExit(fault)
+        try:
+            fault = call.get()
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C: the same command goes on from the last checkpoint", file=sys.stderr)
+            raise
+        if fault:
+            raise SystemExit(fault.replace("--output", "--run"))  # which names the folder here
         print(f"trained: modal run env/modal/app.py --action evaluate --run {run}")
     elif action == "evaluate":
         show_scores(*answer(evaluate_run.remote(run)))
@@ -541,20 +578,6 @@ def answer(found):
     if fault:
         raise SystemExit(f"error: {fault}")
     return found
-
-
-def text_of(config):
-    """The text of a configuration's file, or none for one of the package, which is in the container."""
-    shipped = Path(__file__).parents[2] / "src" / "helpers" / "training" / "configs"
-    if not Path(config).is_file() and (shipped / f"{config}.yaml").is_file():
-        return ""
-    try:
-        return Path(config).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
-        raise SystemExit(
-            f"error: {config}: cannot be read ({fault}). Name a YAML file, or one of the package's: {names}."
-        ) from None
 
 
 def show_layers(found):
@@ -614,18 +637,16 @@ def show_scores(evaluations, left_out):
 
 def notebook(chapter):
     """Execute a chapter, by its number, and bring its files back."""
-    folder = Path(__file__).parents[2] / "notebooks"
-    found = sorted(folder.glob(f"{chapter}_*.ipynb")) if chapter else []
-    if len(found) != 1:
-        raise SystemExit(f"error: no chapter {chapter or 'was named'}. Name one by its number, --chapter 05.")
-    files = {path.name: path.read_bytes() for path in folder.glob(f"{found[0].stem}.*")}
+    path = chapter_file(chapter)
+    folder = path.parent
+    files = {file.name: file.read_bytes() for file in folder.glob(f"{path.stem}.*")}
     lane = "gpu" if GPU else "cpu"
-    stamp, changed = answer(execute_chapter.remote(found[0].name, files, commit(), lane))
+    stamp, changed = answer(execute_chapter.remote(path.name, files, commit(), lane))
     for name, content in changed.items():
         part = folder / f".{name}.part"
         part.write_bytes(content)
         part.replace(folder / name)
-    print(f"{found[0].name}: {stamp['seconds']} s on {stamp['device']}, commit {stamp['commit']}")
+    print(f"{path.name}: {stamp['seconds']} s on {stamp['device']}, commit {stamp['commit']}")
 
 
 def commit():

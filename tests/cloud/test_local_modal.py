@@ -179,6 +179,7 @@ def test_what_a_container_sees(app, running, tmp_path, monkeypatch):
     def look(outside):
         import importlib
         import os
+        import sys
         from pathlib import Path
 
         import modal
@@ -196,6 +197,7 @@ def test_what_a_container_sees(app, running, tmp_path, monkeypatch):
             "where": str(Path.cwd()),
             "data": Path("/data/night.edf").read_text(),
             "write": outcome(lambda: Path("/data/night.edf").write_text("")),
+            "break": outcome(lambda: Path(sys.prefix, "broken.txt").write_text("")),
             "environment": dict(os.environ),
             "local": modal.is_local(),
         }
@@ -211,6 +213,7 @@ def test_what_a_container_sees(app, running, tmp_path, monkeypatch):
         "where": "/root",
         "data": "signal",
         "write": "OSError",
+        "break": "OSError",  # the interpreter is this machine's
         "local": False,
     }
     assert environment["WORD"] == "of the image"
@@ -330,6 +333,30 @@ def test_the_command(tmp_path, capfd):
     assert json.loads(report.read_text())["attempts"] == []
     assert main(["--", "no-such-command-here"]) == 127
     assert "no-such-command-here cannot be started" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["modal", "run", "app.py", "--gpu", "none"], ["--", "run", "app.py"]])
+def test_the_command_says_where_it_has_to_stand(words, capfd):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "python -m helpers.cloud [options] -- modal run" in capfd.readouterr().err
+
+
+def test_a_volume_is_listed(tmp_path, capfd):
+    (tmp_path / "results" / "runs" / "smoke").mkdir(parents=True)
+    (tmp_path / "results" / "runs" / "smoke" / "last.ckpt").write_bytes(b"12")
+
+    def listed(folder):
+        command = [sys.executable, "-m", "modal", "volume", "ls", "results", folder]
+        return main(["--volumes", str(tmp_path), "--", *command]), *capfd.readouterr()
+
+    assert listed("runs")[:2] == (0, "runs/smoke\n")
+    code, out, said = listed("runs/smoke")
+    assert (code, out) == (0, "runs/smoke/last.ckpt\n")
+    assert f"Volumes are folders in {tmp_path}" in said
+    code, _, said = listed("nope")
+    assert code == 1
+    assert "no nope in the Volume results" in said
 
 
 def test_the_command_records_only_when_asked(tmp_path, capfd):

@@ -116,6 +116,7 @@ def test_a_training_goes_past_its_timeouts(trained, results, config, tmp_path):
     said, modal, steps = trained
     assert [attempt["status"] for attempt in modal.attempts] == ["timeout", "timeout", "ok"]
     assert "trained: modal run" in said
+    assert [said.count(f"going on with step {step + 1} of") for step in steps[1:]] == [1, 1]
     whole = fit(config, open_store(results / "store"), tmp_path / "whole")
     assert steps[0] == 0 < steps[1] < steps[2] < len(whole.steps)  # all in one epoch
     for name in ("last.ckpt", "detector.pt"):

@@ -133,6 +133,12 @@ def test_faults_in_words(inside):
         (["--timeout=0"], "timeout is 0 s.* Give whole seconds"),
         (["--timeout=-5"], "timeout is -5 s.* Give whole seconds"),
         (["--action", "cost", "--config", "nosuch"], "nosuch: no configuration there"),
+        (
+            ["--action", "train", "--config", "nosuch"],
+            "nosuch: cannot be read .* one of the package's: full, small, smoke",
+        ),
+        (["--action", "notebook", "--chapter", "99"], "no chapter 99"),
+        (["--action", "notebook"], "no chapter was named"),
     ],
 )
 def test_what_is_refused_at_once(inside, arguments, words):
@@ -148,12 +154,7 @@ def test_what_is_refused_before_a_container_is_rented(inside):
     app = inside("--bucket", "eeg")
     with pytest.raises(SystemExit, match="Choose one"):
         app.prepare(8, 30.0, True)
-    with pytest.raises(SystemExit, match=r"nosuch: cannot be read .* one of the package's: full, small, smoke"):
-        app.text_of("nosuch")
     assert app.text_of("smoke") == ""
-    for chapter, words in (("99", "no chapter 99"), ("", "no chapter was named")):
-        with pytest.raises(SystemExit, match=words):
-            app.notebook(chapter)
 
 
 def test_what_prepare_prints(inside, capsys):
@@ -211,6 +212,24 @@ def test_how_a_training_ends(trainer):
         assert app.results.commits == 1
 
 
+def test_a_training_that_is_refused_leaves_the_run_as_it_was(trainer, capsys):
+    app = trainer("exit 0")
+    assert app.train.local("tiny", "tiny.yaml", "epochs: 5", True, "call") == ""
+    before = {path.name for path in (app.RUNS / "tiny").iterdir()}
+    app = trainer('cat "$5"; echo; echo "error: epochs was 5, is 1. Choose another folder with --output." >&2; exit 1')
+    fault = app.train.local("tiny", "tiny.yaml", "epochs: 1", True, "other call")
+    assert fault.startswith("error: epochs was 5")
+    assert "epochs: 1\n" in capsys.readouterr().out  # it was given the new one
+    assert {path.name for path in (app.RUNS / "tiny").iterdir()} == before == {"call"}
+
+
+def test_what_a_training_says_is_passed_on(trainer, capsys):
+    """Both of its streams, but for advice with paths that are the container's."""
+    app = trainer("echo step 1; echo warned >&2; echo 'next: workbook detect x --weights /results/runs/tiny'")
+    assert app.train.local("tiny", "smoke", "", True, "call") == ""
+    assert capsys.readouterr().out == "step 1\nwarned\n"
+
+
 def test_a_run_is_gone_on_with_by_its_retries_and_when_asked(trainer):
     app = trainer("exit 0")
     saved = app.RUNS / "tiny" / "last.ckpt"
@@ -224,7 +243,7 @@ def test_a_run_is_gone_on_with_by_its_retries_and_when_asked(trainer):
 
 def test_a_training_that_is_stopped_saves_first(trainer):
     """As when Modal takes the machine back: it interrupts, and waits 30 s."""
-    app = trainer("trap 'echo saved > \"$8/last.ckpt\"; exit 143' TERM; while true; do sleep 0.02; done")
+    app = trainer("trap 'echo saved > \"$9/last.ckpt\"; exit 143' TERM; while true; do sleep 0.02; done")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
     try:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -42,7 +42,9 @@ def main(arguments=None):
     )
     parser.add_argument("--report", metavar="FILE", help="write what was recorded as JSON")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after --, such as: modal run app.py")
-    given = parser.parse_args(arguments)
+    given, rest = parser.parse_known_args(arguments)
+    if rest or given.command[0] == "run":
+        parser.error("the command stands behind --: python -m helpers.cloud [options] -- modal run app.py")
     try:
         from helpers.cloud.local import LocalModal
     except ModuleNotFoundError as fault:
@@ -62,6 +64,8 @@ def main(arguments=None):
             modal.write_report(given.report)
     statuses = ", ".join(f"{attempt['function']} {attempt['status']}" for attempt in found["attempts"]) or "none"
     print(f"Model of Modal: {len(found['functions'])} Functions declared; containers: {statuses}", file=sys.stderr)
+    if given.volumes:
+        print(f"Model of Modal: Volumes are folders in {given.volumes}", file=sys.stderr)
     for name in found["missing"]:
         print(f"Model of Modal: it has no {name}, which was asked for", file=sys.stderr)
     for place in found["leaks"]:

@@ -173,11 +173,11 @@ class Containers:
         }
         (task / "task.json").write_text(json.dumps(described), encoding="utf-8")
         binds = {path: path for path in _interpreter() if Path(path).parts[1] not in _SYSTEM}
+        read_only = set(binds)
         binds |= {f"/{folder.name}": str(folder) for folder in files.iterdir()}
         binds[_HERE] = str(task)
         for mount in function.volume_mounts:
             binds[mount.mount_path] = str(self.files.volume_folder(mount.volume_id))
-        read_only = set()
         for mount in function.cloud_bucket_mounts:
             if mount.bucket_name not in self.buckets:
                 raise LookupError(

@@ -122,3 +122,16 @@ class Files:
 
     def VolumeReload(self, request):
         return Empty()
+
+    async def VolumeListFiles(self, request):
+        volume = self.volume_folder(request.volume_id)
+        place = volume / request.path.strip("/")
+        if not place.exists():
+            raise GRPCError(Status.NOT_FOUND, f"[model] no {request.path} in the Volume {volume.name}")
+        found = sorted(place.rglob("*") if request.recursive else place.iterdir()) if place.is_dir() else [place]
+        kinds = pb.FileEntry.FileType
+        for path in found:
+            facts, kind = path.stat(), kinds.DIRECTORY if path.is_dir() else kinds.FILE
+            name = path.relative_to(volume).as_posix()
+            entry = pb.FileEntry(path=name, type=kind, mtime=int(facts.st_mtime), size=facts.st_size)
+            yield pb.VolumeListFilesResponse(entries=[entry])
