@@ -1,6 +1,7 @@
 """The `workbook` command: a thin face on `helpers`. Every heavy import is inside the command that needs it."""
 
 import sys
+import time
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,8 @@ from typing import Annotated
 import typer
 
 __all__ = ["app", "main"]
+
+_SLOW_CELL = 10  # s
 
 app = typer.Typer(
     name="workbook",
@@ -492,8 +495,8 @@ def execute(
 
     for path in notebooks:
         try:
-            with _bar(path.stem, unit="cells") as progress:
-                stamp = execute_one(path, lane.value, commit, timeout, progress, home)
+            with _bar(path.stem, unit="cells") as bar:
+                stamp = execute_one(path, lane.value, commit, timeout, _naming_slow_cells(bar), home)
         except NotebookError as fault:
             _fail(fault)
         print(f"{path}: {stamp['seconds']} s on {stamp['device']}, commit {stamp['commit']}")
@@ -746,6 +749,21 @@ def _print_file_scores(scores):
 
 def _ratio(value):
     return "-" if value != value else f"{value:.3f}"
+
+
+def _naming_slow_cells(progress):
+    """`progress`, which prints each cell that takes long: who has to stop a chapter learns where it was."""
+    last = time.monotonic()
+
+    def name_and_go_on(done, total):
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SLOW_CELL:
+            print(f"cell {done}: {now - last:.0f} s", flush=True)
+        last = now
+        progress(done, total)
+
+    return name_and_go_on
 
 
 def _saying_where(progress):

@@ -190,6 +190,14 @@ def test_an_unknown_tag_is_a_reason_of_its_own(chapter):
     assert "cell tagged CPU: expected at most one of lane:gpu and lane:cpu" in result.stdout
 
 
+def test_cells_that_take_long_are_named(chapter, monkeypatch):
+    monkeypatch.setattr("helpers.cli._SLOW_CELL", 0.5)
+    edit(chapter, lambda nb: nb.cells[1].update(source=f"import time\ntime.sleep(0.6)\n{nb.cells[1].source}"))
+    result = CliRunner().invoke(app, ["execute", str(chapter), "--lane", "cpu"])
+    assert "cell 2: 1 s\n" in result.stdout
+    assert "cell 3:" not in result.stdout
+
+
 def test_the_home_of_a_chapter_can_change(chapter):
     """A chapter that ran on the CPU first, and whose page is to show what another lane prints; here the other way."""
 
