@@ -587,8 +587,7 @@ _ = lab.write(
             adam.zero_grad()
             loss.backward()                            # and averages
             adam.step()
-            both = loss.detach().clone()
-            dist.all_reduce(both)                      # in place: the sum
+            dist.all_reduce(both := loss.detach().clone())     # in place: a sum
             losses.append(both.item() / world)
         return losses
 
