@@ -443,12 +443,13 @@ def train(run, config, text, resume, call):
     out.mkdir(parents=True, exist_ok=True)
     with begun.open("a") as file:
         file.write(f"{call}\n")
+    here = tempfile.mkdtemp()
     if text:  # not into the run's folder, which may hold a training with another one; the checkpoint keeps what it is
-        config = str(Path(tempfile.mkdtemp(), Path(config).name))
-        Path(config).write_text(text)
+        config = Path(config).name
+        Path(here, config).write_text(text)
     command = [sys.executable, "-u", "-m", "helpers.cli", "train", config, "--store", str(STORE), "--output", str(out)]
     process = subprocess.Popen(
-        [*command, "--resume"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        [*command, "--resume"], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
     said = []
     reader = threading.Thread(target=relay, args=(process.stdout, said), daemon=True)
