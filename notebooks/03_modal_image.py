@@ -37,7 +37,7 @@
 #
 # **You need** Python, and Linux with gcc (Colab and WSL2 have it). Nothing of Modal. From [chapter
 # 01](01_install.ipynb): pip's isolated build, a room without your torch. From [chapter 02](02_loader.ipynb): an
-# undefined symbol. Its cells for a GPU are to come.
+# undefined symbol. Some cells need a GPU; elsewhere you see what they printed on ours.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -752,8 +752,57 @@ tested = modal_run(lab, "run", app_file, *options)
 # ## On a GPU
 # <a id="lab-gpu"></a>
 #
-# To come: the command of the smoke layer on a real GPU, its parts timed, and the body of `test-mamba` on the official
-# layers.
+# A smoke layer is worth its place if it is quick. Here is its recorded command on a real GPU, as a build runs it: a fresh
+# Python, the imports, a layer forward and backward. The parts are timed in a process of their own.
+
+
+# %% tags=["setup", "hide-input"]
+import shlex
+
+TICK = """
+import time
+last = time.perf_counter()
+
+def tick(what):
+    global last
+    torch.cuda.synchronize()
+    print(f"{time.perf_counter() - last:6.2f} s  {what}")
+    last = time.perf_counter()
+"""
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm")
+def smoke_layer_on_a_gpu():
+    lines = shlex.split(smoke)[-1].split("; ")
+    timed = "\n".join(f"{line}; tick({line[:26]!r})" for line in lines)
+    lab.run(sys.executable, *shlex.split(smoke)[1:], timeout=600)
+    print("the command ends without an error; its parts:")
+    print(lab.python(f"{TICK}\n{timed}", timeout=600))
+
+
+# %% [markdown]
+# And the body of `test-mamba` on the official layers, as it runs in the container of recipe A. (It is called directly, so
+# that it also runs on machines that forbid containers. Its Volume is the model's.)
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm")
+def body_of_test_mamba():
+    code = f"""
+        import runpy, sys, warnings
+        warnings.simplefilter("ignore")  # that Volumes are not mounted here
+        sys.argv = ["modal", "--recipe", "A", "--gpu", "H100"]
+        app = runpy.run_path({str(app_file)!r})
+        app["show_layers"](app["test_mamba"].local())
+    """
+    with LocalModal(run=False) as service:
+        print(lab.python(code, env=service.client_environment(), timeout=600))
+
+
+# %% [markdown]
+# Two things to read there: `mamba_ssm` with its version, so that no stand-in was taken for it; and errors of the size
+# of rounding, in the output *and* in the gradient.
 #
 # ## What can go wrong here
 #

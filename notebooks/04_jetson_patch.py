@@ -34,7 +34,7 @@
 # **You need** PyTorch, and Linux with a C++ compiler (Colab and WSL2 have one). From [chapter 02](02_loader.ipynb): a
 # compiled module asks for libraries when it is imported, and `import torch` brings torch's. From [chapter
 # 01](01_install.ipynb): the two packages have a contract that nobody checks. The sections tell both again, briefly.
-# (Its cells for a GPU are to come.)
+# Some cells need a GPU; elsewhere you see what they printed on ours.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -62,7 +62,7 @@ from helpers.environment import (
     sdist,
     unpacked,
 )
-from helpers.teaching import require
+from helpers.teaching import needs, require
 from helpers.teaching.jetson_lab import compare, pair, run
 
 require("Linux", "gcc", remedy="Use Colab or WSL2, or read on here.")
@@ -200,11 +200,24 @@ for name in ("causal_conv1d_interface.py", "cpp_functions.py"):
 # %% [markdown]
 # So point 3 is wrong: the "wrapper" has the very dependency that it is said to avoid. Point 2 is wrong too: a Jetson's own
 # `ldd` shows the file in `torch/lib` ([colcon-core#639](https://github.com/colcon/colcon-core/issues/639)), and nothing can
-# be linked with a library that does not exist. The note itself reports `selective_scan_cuda` as working, an extension
-# of torch as well. (To come: what both real files ask for, read on a machine with a GPU.)
+# be linked with a library that does not exist. The note itself reports `selective_scan_cuda` as working. On our machine
+# with the real files, both ask for the same:
 #
 # <a id="lab-same-needs"></a>
-#
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm", "causal_conv1d")
+def what_the_real_files_need():
+    for name in ("causal_conv1d_cuda", "selective_scan_cuda"):
+        real = read_extension(importlib.util.find_spec(name).origin)
+        own = [
+            each for each in real.needed if re.match("libc10|libtorch", each)
+        ]
+        print(f"{name:20s}", *own)
+
+
+# %% [markdown]
 # What cured point 1 was the order of imports, and nobody noticed: the patched program imports torch first, the test did
 # not.
 #
@@ -412,6 +425,25 @@ print(
 )
 
 # %% [markdown]
+# On a machine with a GPU, the same with the real compiled files: the sources of 2.2.4 beside the `causal_conv1d` that is
+# installed there, and nothing stands in for anything.
+#
+# <a id="lab-real"></a>
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm", "causal_conv1d")
+def on_the_real_files():
+    real = pair(lab / "real", "2.2.4")
+    with expect_error(TypeError, match=r"causal_conv1d_fwd\(\): incompatible"):
+        compare(lab, real, device="cuda")
+    jetson.apply(real / "mamba_ssm")
+    for layer in ("Mamba", "Mamba2"):
+        print(layer)
+        print(compare(lab, real, layer=layer, device="cuda"))
+
+
+# %% [markdown]
 # ## Four checks that can fail
 # <a id="lab-verification"></a>
 #
@@ -515,9 +547,60 @@ verify("all in 16 bits", block.bfloat16(), image.bfloat16())
 # `float()` changes nothing here: the block was in 32 bits, and its numbers are those above. Under `autocast` the parameters
 # stay in 32 bits, and the matrix products run in 16.
 #
-# To come: all four on a GPU, with the official kernels; and the patch beside the real compiled files.
+# On a GPU, with the official kernels in all four:
+
+
+# %% tags=["setup", "hide-input"]
+def official_scan(x, dt, A, B, C, D=None):
+    """`selective_scan` of this book, computed by mamba_ssm's CUDA kernel."""
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    dt, B, C = (each.to(x.dtype) for each in (dt, B, C))  # the kernel asks it
+    x, dt = (each.transpose(1, 2).contiguous() for each in (x, dt))
+    B, C = (each.permute(0, 2, 3, 1).contiguous() for each in (B, C))
+    return selective_scan_fn(x, dt, A, B, C, D).transpose(1, 2)
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm", "causal_conv1d")
+def four_verifications():
+    from causal_conv1d import causal_conv1d_fn
+
+    torch.manual_seed(SEED)
+    conv = torch.nn.Conv1d(64, 64, 4, padding=3, groups=64).cuda().double()
+    x = torch.randn(1, 64, 100, device="cuda")
+    plain = conv(x.double())[..., :100]
+    weight, bias = conv.weight[:, 0].float(), conv.bias.float()
+    for name, activation, exact in (
+        ("causal_conv1d_fn", None, plain),
+        ("causal_conv1d_fn, SiLU", "silu", torch.nn.functional.silu(plain)),
+    ):
+        y = causal_conv1d_fn(x, weight, bias, activation=activation)
+        off = ((y.double() - exact).abs().max() / exact.abs().max()).item()
+        print(f"{name:22s}", f"forward {off:.0e}")
+
+
+# %% [markdown]
 # <a id="lab-four"></a>
-#
+
+
+# %% tags=["lane:gpu", "skip-execution"]
+@needs("a GPU", "mamba_ssm", "causal_conv1d")
+def layers_with_the_official_kernels():
+    torch.manual_seed(SEED)
+    sequence = torch.randn(1, 100, 64, device="cuda")
+    image = torch.randn(1, 8, 8, 64, device="cuda")
+    mamba = Mamba(64, d_state=8, backend="mamba_ssm").cuda()
+    verify("Mamba", mamba, sequence)
+    for block in (SS2D, VSSBlock):
+        layer, name = block(64, d_state=8).cuda(), block.__name__
+        verify(name, layer, image, scan=official_scan)
+        layer.zero_grad()
+        auto = torch.autocast("cuda", torch.bfloat16)
+        verify(f"{name}, autocast", layer, image, auto, official_scan)
+
+
+# %% [markdown]
 # That was the patch. Two sections remain, for whoever installs on a Jetson. Each can be read alone.
 #
 # ## ARM files, and files that say they are
