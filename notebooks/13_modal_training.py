@@ -427,7 +427,7 @@ print(source[begin : source.index('"""', begin)].rstrip())
 # |---|---|
 # | `retries` | the run ends at its first timeout |
 # | `single_use_containers` | the next attempt may get a process that still holds the last one's memory |
-# | `volumes`, and `results.commit()` after each checkpoint | the next attempt finds no checkpoint |
+# | `volumes`, and a commit after each checkpoint | the next attempt finds an older checkpoint, or none |
 # | `last.ckpt` is written beside its place, and renamed | the next attempt may find half of one ([chapter 11](11_training.ipynb#lab-half-file)) |
 # | `fit(…, resume=True)`, always | the next attempt begins at step 0, and never ends either |
 #

@@ -261,6 +261,15 @@ if ASKED.bucket:
     )
 
 
+def keep_results():
+    """Commit the Volume. Modal reloads it then, which files that are still open refuse; by then the commit is made."""
+    try:
+        results.commit()
+    except RuntimeError as fault:
+        if "open files" not in str(fault):
+            raise
+
+
 def folder_of_recordings():
     """The bucket where one is mounted, else what was drawn into the Volume."""
     from helpers.eeg import RecordingError
@@ -336,7 +345,7 @@ def test_mamba():
             reference.load_state_dict({key: tensor.double() for key, tensor in tried.state_dict().items()})
             pairs = zip(answers(tried, u), answers(reference, u.double()), strict=True)
             found["off"][name] = [((a - b).abs().max() / b.abs().max()).item() for a, b in pairs]
-    results.commit()  # what Triton compiled and tuned
+    keep_results()  # what Triton compiled and tuned
     return found
 
 
@@ -362,7 +371,7 @@ def list_recordings(synthetic, minutes):
             write_recordings(DRAWN, synthetic, minutes)
         except ValueError as fault:
             raise RecordingError(str(fault)) from None
-        results.commit()
+        keep_results()
     folder, there = folder_of_recordings(), STORE / "recordings"
     names = [path.relative_to(folder).as_posix() for path in find_recordings(folder)]
     others = {path.relative_to(there).as_posix().removesuffix(".json") for path in there.rglob("*.json")} - set(names)
@@ -401,7 +410,7 @@ def prepare_recording(name, resume):
             if path.name in gone:  # of an older file by this name, or of one that can no longer be used
                 path.unlink()
         if report.prepared or gone:
-            results.commit()
+            keep_results()
     if report.left_out:
         raise RecordingError(" ".join(report.left_out.values()))
     return {"kept": bool(report.kept), "hours": report.hours}
@@ -460,13 +469,13 @@ def train(run, config, text, resume, call):
             time.sleep(0.05)
             if saved.exists() and (now := saved.stat().st_mtime_ns) != stamp:
                 stamp = now
-                results.commit()
+                keep_results()
     finally:
         if process.poll() is None:  # we are being stopped: it saves the step that it is at
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(25)
-        results.commit()
+        keep_results()
     reader.join(10)  # a process of another GPU may outlive it, and hold the pipe
     if process.returncode == 0:
         return ""
@@ -508,7 +517,7 @@ def evaluate_run(run):
     out.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps([one.as_dict() for one in found], indent=1)
     out.write_text(text)
-    results.commit()
+    keep_results()
     return json.loads(text), {path.name: reason for path, reason in left_out.items()}
 
 
@@ -522,7 +531,7 @@ def execute_chapter(name, files, commit, lane):
         for file, content in files.items():
             Path(folder, file).write_bytes(content)
         stamp = execute(Path(folder, name), lane, commit)
-        results.commit()  # what Triton compiled, and recordings that were fetched
+        keep_results()  # what Triton compiled, and recordings that were fetched
         return stamp, {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
 
 

@@ -1,5 +1,6 @@
 """The Functions of env/modal/app.py, called in this process: what becomes of a store, of a run, and of their faults."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -221,6 +222,20 @@ def test_a_training_that_is_refused_leaves_the_run_as_it_was(trainer, capsys):
     assert fault.startswith("error: epochs was 5")
     assert "epochs: 1\n" in capsys.readouterr().out  # it was given the new one
     assert {path.name for path in (app.RUNS / "tiny").iterdir()} == before == {"call"}
+
+
+@pytest.mark.parametrize(("words", "ends"), [("there are open files preventing the operation", False), ("lost", True)])
+def test_files_that_are_open_do_not_end_a_training(trainer, words, ends):
+    """TensorBoard keeps its file open, and Modal reloads the Volume after a commit."""
+
+    class Results:
+        def commit(self):
+            raise RuntimeError(words)
+
+    app = trainer('echo saved > "$9/last.ckpt"; sleep 0.2')
+    app.results = Results()
+    with pytest.raises(RuntimeError, match="lost") if ends else contextlib.nullcontext():
+        assert app.train.local("tiny", "smoke", "", True, "call") == ""
 
 
 def test_what_a_training_says_is_passed_on(trainer, capsys):
