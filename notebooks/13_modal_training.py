@@ -15,7 +15,8 @@
 # %% [markdown]
 # # Training on Modal
 #
-# A rented GPU is charged by the second, and no attempt at Modal lasts longer than 24 hours. So there are two questions
+# A rented GPU is charged by the second, and at Modal one *attempt*, a call of a Function until it ends or is killed, lasts 24 hours
+# at most. So there are two questions
 # before a long training, and you can answer both on your own machine: what will it cost, and what is left of it when it is
 # killed? *Field note A* (working notes of engineers, [checked claim by claim](../book/field_notes.md)) expects 25 hours and
 # \$140 for a training of this detector, under a limit of 24. Here you work out both.
@@ -98,12 +99,13 @@ for epochs in (1, 6, 50, 70, 100):
     time = seconds(epochs, speed.training, speed.inference)
     dollars = time * (rate.dollars_per_second + 8 * core)  # 8 cores beside it
     print(f"{epochs:4d} epochs  {time / 3600:5.2f} h  ${dollars:6.2f}")
-record(full_hours=time / 3600, full_dollars=dollars, times=140 / dollars)
+record(full_hours=time / 3600, hour_times=25 * 3600 / time)
+record(full_dollars=dollars, times=140 / dollars)
 
 # %% [markdown]
-# 100 epochs come to <span data-result="full_hours:.1f">3.4</span> hours and <span data-result="full_dollars:.0f">15</span> dollars; the
-# note's figure is <span data-result="times:.0f">9</span> times that. Is the note wrong? Nobody can tell: no log was kept, and what an hour
-# of it paid for is not said. But look at what ours leaves out.
+# 100 epochs come to <span data-result="full_hours:.1f">3.4</span> hours and <span data-result="full_dollars:.0f">15</span> dollars. The
+# note's hours are <span data-result="hour_times:.0f">7</span> times ours, its dollars <span data-result="times:.0f">9</span> times. Is the note wrong? Nobody
+# can tell: no log was kept, and it does not say what it paid for in an hour. But look at what ours leaves out.
 #
 # - **Reading.** Windows lay ready in the GPU's memory. If reading is slower than computing, reading sets the pace.
 # - **Small batches.** It is the speed with 64 windows in a batch; with the 16 of [chapter 11](11_training.ipynb) a GPU is never full.
@@ -111,7 +113,8 @@ record(full_hours=time / 3600, full_dollars=dollars, times=140 / dollars)
 # - **What else is charged.** Memory and storage; and, says the same source, 1.5 to 1.75 times the price for a chosen region, and 3 times
 #   for a machine that is never taken away. <!-- given: quoted from the source of the prices -->
 #
-# So this is the least that it can cost, and the smoke run tells how far from it you are.
+# So this is the least that it can cost. How far from it you are, the first epoch of the full training tells: compare its minutes
+# with the table. (The smoke run cannot. Its detector is far smaller, and so are its batches.)
 #
 # The rows of 6, 50 and 70 epochs are for the *early stop*. The trainer ends after `patience` epochs without a better validation, so
 # never before epoch 6 with a patience of 5; the note hopes for 50 to 70. Plan for all epochs, and be glad of fewer.
@@ -128,8 +131,8 @@ record(smoke_minutes=smoke.seconds / 60, smoke_dollars=smoke.dollars)
 assert abs(estimate("H100", 100, WINDOWS).seconds - time) < 1
 
 # %% [markdown]
-# A smoke run costs <span data-result="smoke_dollars:.2f">0.23</span> dollars, and if our guess of `START` is right, nearly all of its
-# <span data-result="smoke_minutes:.0f">3</span> minutes go by before the first step. (We measure that below.) It answers whether everything
+# By this table a smoke run costs <span data-result="smoke_dollars:.2f">0.23</span> dollars, counted with the reference detector's speed; its own is far
+# smaller. If our guess of `START` is right, nearly all of the <span data-result="smoke_minutes:.0f">3</span> minutes go by before the first step. (We measure that below.) It answers whether everything
 # works, at a fraction of what one wrong path in a long run costs. (With 5 epochs and a patience of 5, there is nothing to stop early.)
 # <!-- given: of the smoke configuration -->
 #
@@ -214,8 +217,8 @@ record(
 # beside it cost the same for both. Only the speed *for the price* counts, so compare dollars for an epoch, never dollars for an hour.
 #
 # The note's two figures belong to two speeds. If its epoch had 50,000 windows too, its 25 hours are
-# <span data-result="by_hours:.0f">60</span> windows a second, and its \$140 are <span data-result="by_dollars:.0f">31</span> by the prices above: what it paid for an
-# hour was twice ours. <!-- given: quoted from the note -->
+# <span data-result="by_hours:.0f">60</span> windows a second, and its \$140 are <span data-result="by_dollars:.0f">31</span> by the prices above: what it paid for an hour was about
+# twice ours. (Ours has the eight cores in it; the 25 hours that the app prints have the GPU alone.) <!-- given: quoted from the note -->
 #
 # ### The speed, measured
 #
@@ -407,9 +410,10 @@ if smoke_run:
 # it alive, `modal run --detach env/modal/app.py …`, and it stands **before** the file: behind it, options belong to the app,
 # which knows none of that name.
 #
-# The call is *asynchronous*, `train.spawn(…)` and `.get()` afterwards. `train.remote(…)` would do the same for a day; what it begins
-# [expires after 24 hours](https://github.com/modal-labs/modal-examples/blob/main/06_gpu_and_ml/long-training.py). For a long training you
-# need both words.
+# The call is *asynchronous*: `train.spawn(…)` starts it and returns at once, and `.get()` waits for its result. `train.remote(…)` does
+# both in one, but what it begins
+# [expires after 24 hours](https://github.com/modal-labs/modal-examples/blob/main/06_gpu_and_ml/long-training.py). So a
+# long training needs `--detach` and `.spawn()`.
 #
 # ## Past 24 hours
 #
@@ -423,19 +427,22 @@ begin = source.index("# Past 24 hours")
 print(source[begin : source.index('"""', begin)].rstrip())
 
 # %% [markdown]
+# The decorator holds the first two parts and the Volume. The commit, the rename and the resume are in what the Function runs.
+#
 # | part | what would happen without it |
 # |---|---|
 # | `retries` | the run ends at its first timeout |
 # | `single_use_containers` | the next attempt may get a process that still holds the last one's memory |
 # | `volumes`, and a commit after each checkpoint | the next attempt finds an older checkpoint, or none |
 # | `last.ckpt` is written beside its place, and renamed | the next attempt may find half of one ([chapter 11](11_training.ipynb#lab-half-file)) |
-# | `fit(…, resume=True)`, always | the next attempt begins at step 0, and never ends either |
+# | `fit(…, resume=True)`, always | each attempt begins at step 0, so none ever reaches the end |
 #
-# An attempt also ends when Modal needs the machine: [every Function may be
-# preempted](https://modal.com/docs/guide/preemption), and starts again with the same input. So even a run of two hours needs all of them but the first.
+# An attempt also ends when Modal needs the machine for something else: [every Function may be
+# *preempted*](https://modal.com/docs/guide/preemption), that is stopped, and then started again with the same input. So even a run of two hours needs all of them but the first.
 #
-# To see it work at Modal you would wait for two days. The model lets time pass by whatever clock you give it. This one says that the
-# whole training takes 60 hours, and that it is as late as the last checkpoint is far.
+# To see it work at Modal you would wait for two days. The model lets time pass by whatever clock you give it. This one says that the whole training takes 60 hours, so
+# each of its 20 steps takes 3, and it reads the time from the step of the last checkpoint. With a checkpoint every 3 steps it jumps by 9 hours: from 18,
+# at step 6, to 27, at step 9. <!-- given: arithmetic with the numbers of the cells -->
 
 # %% nbmake={"mock": {"HOURS": 40}} tags=["lane:cpu"]
 HOURS = 60
@@ -526,7 +533,8 @@ if long_run:
 # CPU only. A test of this book does it with the app at every change.
 #
 # One of the five parts the model cannot prove. Its Volume is a folder, in which a file is there without a commit, too. At Modal it is
-# [not](https://modal.com/docs/reference/modal.Volume): what is to be seen from outside a container has to be committed.
+# [not](https://modal.com/docs/reference/modal.Volume): others see a file after a commit. Modal makes some of its own, in the background and when a
+# container ends, at moments that it chooses. The app does not wait for them, and commits after each checkpoint.
 #
 # ### What a kill costs
 #
@@ -691,7 +699,9 @@ _ = lab.write(
 )
 
 # %% [markdown]
-# And this is the program that each of the processes runs. It trains three times: on whole batches, on shares, and on shares with `SharedNorm`; in
+# And this is the program that each of the processes runs. `rank` is the number of the process and `world` how many there are; `all_reduce` replaces an
+# array by its sum over all of them; `gloo` and `nccl` are the libraries that carry it, on CPUs and on GPUs; `DistributedDataParallel` averages the
+# gradients in `backward()`. It trains three times: on whole batches, on shares, and on shares with `SharedNorm`; in
 # float64, so that rounding hides nothing.
 
 # %% tags=["lane:cpu"]
@@ -774,9 +784,9 @@ plt.show()
 
 # %% [markdown]
 # With shared statistics, two processes compute what one does, up to rounding. With their own, it is another training: not a wrong one, but one
-# that depends on the number of GPUs. The trainer shares them on GPUs (`sync_batchnorm`), and draws dropout masks for each process, so that is
-# the part that still differs. And why no more than rounding from the gradients? All shares are equally large. Where they
-# are not, a mean of means is not the mean; exercise 13.3 mends it. (In the figure, an exact zero is drawn at its lower edge.)
+# that depends on the number of GPUs. On GPUs the trainer shares the statistics (`sync_batchnorm`). Dropout masks are still drawn in each
+# process, so with dropout (it was 0 here) two GPUs differ from one. And why do the averaged gradients add no more than rounding? All shares are equally large. Where they
+# are not, a mean of means is not the mean; exercise 13.3 mends it. (In the figure, an exact zero is drawn just above the lower edge.)
 #
 # ### Start them
 #
@@ -863,10 +873,10 @@ if two_gpus:
 # | the training is gone after you closed the computer | the App was ephemeral | <a href="#lab-smoke">`--detach`, before the file</a> |
 # | `No such option '--detach'` | it stands behind the file | the same |
 # | the call expires after a day, though the container would go on | `.remote()` | `.spawn()`, then `.get()` |
-# | every attempt begins at step 0 | no commit, or a checkpoint elsewhere than in the Volume | <a href="#lab-past-24-hours">the five parts</a> |
+# | every attempt begins at step 0 | a checkpoint elsewhere than in the Volume, or none committed yet | <a href="#lab-past-24-hours">the five parts</a> |
 # | attempts, and no progress | the first checkpoint comes later than the kill | a smaller `checkpoint_every` |
 # | `holds a training` | `--no-resume`, and a run of that name | `--run another` |
-# | the bill is a multiple of the estimate | the GPU waits: for windows, or for its image | look at windows/s in the smoke run |
+# | the bill is a multiple of the estimate | the GPU waits: for windows, or for its image | time the first epoch of the full run: windows, divided by seconds, against the table |
 # | another curve on two GPUs | batch norm, unequal shares, dropout | <a href="#lab-devices">share what looks at the batch</a> |
 # | `batch_size … cannot be shared` | shares have to be equal | a multiple of the number of GPUs |
 
