@@ -581,25 +581,6 @@ MOMENTS = {  # what was patched by then: none of the two, or both
 }
 
 
-@pytest.mark.parametrize("turn", ["apply", "revert"])
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("then", [apply, revert])
-def test_a_killed_process_changed_both_files_or_none(site, turn, moment, then):
-    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
-    original = sources(folder)
-    changed = {name: patched(text, name) for name, text in original.items()}
-    if turn == "revert":
-        apply(folder)
-    kill, turned = MOMENTS[moment]
-    done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, kill=kill), str(folder)])
-    assert done.returncode == -signal.SIGKILL
-    assert sources(folder) == (changed if (turn == "apply") == bool(turned) else original)
-    then(folder)
-    assert sources(folder) == (changed if then is apply else original)
-    apply(folder), revert(folder)
-    assert list(folder.glob(".ops*")) == []  # what the killed one left
-
-
 REFUSED = """
 def refuse(one, other):
     raise exchange.NoExchange(18, "Invalid cross-device link", str(one))
@@ -607,21 +588,43 @@ exchange._exchange = refuse
 """
 
 
+@pytest.fixture
+def killed(site):
+    """Kill an `apply` or a `revert`: the folder, its sources without the patch and with it."""
+
+    def run(turn, kill):
+        folder = site("2.2.4", "1.6.0") / "mamba_ssm"
+        before = sources(folder)
+        if turn == "revert":
+            apply(folder)
+        done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, kill=kill), str(folder)])
+        assert done.returncode == -signal.SIGKILL
+        return folder, before, {name: patched(text, name) for name, text in before.items()}
+
+    return run
+
+
+@pytest.mark.parametrize("turn", ["apply", "revert"])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("then", [apply, revert])
+def test_a_killed_process_changed_both_files_or_none(killed, turn, moment, then):
+    kill, turned = MOMENTS[moment]
+    folder, before, after = killed(turn, kill)
+    assert sources(folder) == (after if (turn == "apply") == bool(turned) else before)
+    then(folder)
+    assert sources(folder) == (after if then is apply else before)
+    apply(folder), revert(folder)
+    assert list(folder.glob(".ops*")) == []  # what the killed one left
+
+
 @pytest.mark.parametrize("turn", ["apply", "revert"])
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize("then", [apply, revert])
-def test_where_folders_cannot_be_exchanged_a_kill_leaves_whole_files(site, turn, at, then):
-    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
-    before = sources(folder)
-    after = {name: patched(text, name) for name, text in before.items()}
-    if turn == "revert":
-        apply(folder)
-    start = sources(folder)
+def test_where_folders_cannot_be_exchanged_a_kill_leaves_whole_files(killed, turn, at, then):
     kill = REFUSED + f'killed_at(Path, "replace", {2 + at})'  # after two in the copy, in vain
-    done = subprocess.run([sys.executable, "-c", KILLED.format(turn=turn, kill=kill), str(folder)])
-    assert done.returncode == -signal.SIGKILL
+    folder, before, after = killed(turn, kill)
     if at == 1:  # before the first rename
-        assert sources(folder) == start
+        assert sources(folder) == (before if turn == "apply" else after)
     else:
         assert {state(text, name) for name, text in sources(folder).items()} == {"original", "patched"}
         assert read_contract(folder, folder.parent / "causal_conv1d").verdict == "half patched"
@@ -629,10 +632,8 @@ def test_where_folders_cannot_be_exchanged_a_kill_leaves_whole_files(site, turn,
     assert sources(folder) == (after if then is apply else before)
 
 
-def test_what_a_killed_process_left_beside_the_files_goes(site):
-    folder = site("2.2.4", "1.6.0") / "mamba_ssm"
-    kill = REFUSED + 'killed_at(Path, "replace", 3)'
-    subprocess.run([sys.executable, "-c", KILLED.format(turn="apply", kill=kill), str(folder)])
+def test_what_a_killed_process_left_beside_the_files_goes(killed):
+    folder, *_ = killed("apply", REFUSED + 'killed_at(Path, "replace", 3)')
     own = folder / "ops/.notes.part"  # somebody else's
     own.touch()
     assert len(list(folder.rglob("*.part"))) > 1

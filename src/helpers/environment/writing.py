@@ -10,7 +10,7 @@ import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["on_disk", "replacing"]
 
 
 @contextmanager
@@ -50,9 +50,20 @@ def replacing(path: str | Path, mode: str = "wb", **options):
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # some network file systems sync no folders; the file is there all the same
-        folder = os.open(path.parent, os.O_RDONLY)
+    on_disk(path.parent)
+
+
+def on_disk(path: str | Path) -> None:
+    """Put a file, or the names in a folder, on the disk, where the file system can: some on a network cannot.
+
+    Parameters
+    ----------
+    path : str or Path
+        It can be read.
+    """
+    with suppress(OSError):
+        opened = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)

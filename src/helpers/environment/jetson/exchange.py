@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from helpers.environment.writing import on_disk
+
 __all__ = ["NoExchange", "exchanging"]
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of <fcntl.h> and <linux/fs.h>
@@ -58,13 +60,11 @@ def exchanging(folder: str | os.PathLike[str]):
             with suppress(OSError):  # of somebody else, and we are not root
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
         yield copy
+        for path in [copy, *copy.rglob("*")]:  # the old ones go: a power failure must not find these half written
+            if not path.is_symlink():
+                on_disk(path)
         _exchange(folder, copy)  # and the old one goes with `place`
-    with suppress(OSError):  # some file systems sync no folders
-        parent = os.open(folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+    on_disk(folder.parent)
 
 
 def _exchange(one: Path, other: Path) -> None:
