@@ -56,9 +56,13 @@ def card(chapter, sources):
 
 def changed_modules(lanes, sources):
     """The modules of `helpers` that a lane ran and that are other ones now."""
+    from helpers.teaching.stamps import RUNNER
+
     changed = set()
     for _, stamp in lanes:
         for name, digest in stamp.get("modules", {}).items():
+            if name in RUNNER:
+                continue
             place = sources.joinpath(*name.split("."))
             file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
             if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
@@ -81,7 +85,7 @@ def reading_minutes(chapter):
 def run_fact(lane, stamp):
     """How long a lane took, and on what."""
     memory = "peak_gpu_mib" if lane == "gpu" else "peak_mib"
-    note = f"on {stamp['device'].removeprefix('NVIDIA ')}"
+    note = f"on {stamp['device'].replace('NVIDIA ', '')}"
     if stamp.get(memory):
         note += f", {gib(stamp[memory])} of {'GPU ' if lane == 'gpu' else ''}memory"
     return "Run on a GPU" if lane == "gpu" else "Run on a CPU", duration(stamp["seconds"]), note
@@ -89,12 +93,13 @@ def run_fact(lane, stamp):
 
 def cost_fact(stamp):
     """What the run of the GPU lane would cost on Modal."""
-    name, found = "The same GPU, rented", price_of(stamp)
+    count, found = price_of(stamp)
+    name = "The same GPU, rented" if count == 1 else f"The same {count} GPUs, rented"
     if found is None:
         return name, "no price known", "for this GPU"
     return (
         name,
-        dollars(stamp["seconds"] * found.dollars_per_second),
+        dollars(stamp["seconds"] * count * found.dollars_per_second),
         f"on Modal, a cloud service; price of {found.date:%Y-%m}, GPU alone",
     )
 
@@ -116,19 +121,20 @@ def certificate(chapter, lanes):
         seeds = f"seed {', '.join(map(str, stamp['seed']))}; " if stamp.get("seed") else ""
         made = f"{seeds}commit {stamp['commit']}, {stamp['date']}"
         yield f"{run}: {stamp['device']}{driver}; {versions}; {took}; {made}."
-    yield from (price_note(stamp) for lane, stamp in lanes if lane == "gpu" and price_of(stamp))
+    yield from (price_note(stamp) for lane, stamp in lanes if lane == "gpu" and price_of(stamp)[1])
 
 
 def price_of(stamp):
-    """The price of a lane's GPU, or None."""
+    """How many GPUs a lane had, and the price of one, or None; several stand as ``2 × NVIDIA H200`` in a stamp."""
     from helpers.cloud import price
 
-    return price(stamp["device"])
+    count, _, name = stamp["device"].rpartition(" × ")
+    return int(count or 1), price(name)
 
 
 def price_note(stamp):
     """Where the price of a lane's GPU comes from, and what it leaves out."""
-    found = price_of(stamp)
+    _, found = price_of(stamp)
     rate = f"${found.dollars_per_second:.6f} a second for one {found.name} on {found.date}"
     left_out = "CPU cores, memory and the start of the container come on top"
     return f"Price: {rate}, according to {found.source}. We did not read that page. {left_out}."

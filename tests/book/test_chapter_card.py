@@ -94,7 +94,7 @@ def test_a_card_of_two_lanes(chapter_card):
     text = words(chapter_card.card(chapter("# A", gpu=GPU, cpu=CPU), SOURCES)).replace("\N{NO-BREAK SPACE}", " ")
     assert "Read about 5 min" in text
     assert "Run on a GPU 50 s on H100 80GB HBM3, 2.2 GiB of GPU memory" in text
-    assert "The same GPU, rented about $0.06 on Modal, a cloud service; price of 2026-05, GPU alone" in text
+    assert "The same GPU, rented about $0.06 on Modal, a cloud service; price of 2026-07, GPU alone" in text
     assert "Run on a CPU 4 min on 4 cores, x86_64, 2.8 GiB of memory" in text
     assert (
         "GPU run, which stored the outputs: NVIDIA H100 80GB HBM3, driver 580.1; python 3.12.3, torch 2.11.0; 50 s"
@@ -102,7 +102,7 @@ def test_a_card_of_two_lanes(chapter_card):
     )
     assert "CPU run: 4 cores, x86_64; python 3.12.3" in text
     assert "commit abc123+, 2026-11-22." in text
-    assert "$0.001097 a second for one H100 on 2026-05-07, according to a third party that cites modal.com" in text
+    assert "$0.001097 a second for one H100 on 2026-07-01, according to github.com/api-evangelist/" in text
 
 
 def test_a_card_of_one_lane(chapter_card):
@@ -126,8 +126,15 @@ def test_a_card_without_a_stamp_says_so(chapter_card):
     assert "Outputs without a stamp: nobody knows what made them." in chapter_card.card(chapter("# A"), SOURCES)
 
 
+def test_two_gpus_cost_twice_as_much(chapter_card):
+    text = words(chapter_card.card(chapter("# A", gpu={**GPU, "device": "2 × NVIDIA H200"}), SOURCES))
+    assert "50 s on 2 × H200" in text
+    assert "The same 2 GPUs, rented about $0.13 on Modal" in text
+    assert "$0.001261 a second for one H200" in text
+
+
 def test_a_gpu_without_a_price_gets_none(chapter_card):
-    text = words(chapter_card.card(chapter("# A", gpu={**GPU, "device": "NVIDIA H200"}), SOURCES))
+    text = words(chapter_card.card(chapter("# A", gpu={**GPU, "device": "NVIDIA GH200 480GB"}), SOURCES))
     assert "The same GPU, rented no price known for this GPU" in text
     assert "$" not in text
 
@@ -138,7 +145,7 @@ def test_a_gpu_without_a_price_gets_none(chapter_card):
 )
 def test_what_a_run_costs(chapter_card, monkeypatch, seconds, says):
     cent_in_ten_seconds = Price("X", 0.001, "GPU", date(2026, 5, 7), "nobody")
-    monkeypatch.setattr(chapter_card, "price_of", lambda stamp: cent_in_ten_seconds)
+    monkeypatch.setattr(chapter_card, "price_of", lambda stamp: (1, cent_in_ten_seconds))
     assert chapter_card.cost_fact({**GPU, "seconds": seconds})[1] == says
 
 

@@ -14,18 +14,19 @@ NAMES = {
     "NVIDIA A100-SXM4-80GB": "A100-80GB",
     "NVIDIA A100 80GB PCIe": "A100-80GB",
     "A100-80GB": "A100-80GB",
+    "NVIDIA A100-SXM4-40GB": "A100-40GB",
+    "NVIDIA H200": "H200",
+    "NVIDIA L4": "L4",
+    "Tesla T4": "T4",
     "CPU": "CPU",
 }
 # Other cards, slices of a card, and what is no card: a price for one of these would be a guess.
 UNKNOWN = [
-    "NVIDIA H200",
     "NVIDIA H100 NVL",
     "NVIDIA H100 PCIe",
     "NVIDIA GH200 480GB",
     "NVIDIA H100 80GB HBM3 MIG 1g.10gb",
-    "NVIDIA A100-SXM4-40GB",
     "A100",
-    "Tesla T4",
     "2 cores, x86_64",
     "",
 ]
@@ -41,7 +42,9 @@ def test_a_device_without_a_price_has_none(device):
     assert price(device) is None
 
 
-@pytest.mark.parametrize(("name", "hourly"), [("H100", 3.9492), ("A100-80GB", 2.4984), ("CPU", 0.04716)])
+@pytest.mark.parametrize(
+    ("name", "hourly"), [("H100", 3.9492), ("H200", 4.5396), ("A100-80GB", 2.4984), ("CPU", 0.04716)]
+)
 def test_a_price_is_that_of_its_source(name, hourly):
     found = price(name)
     assert found.dollars_per_second * 3600 == pytest.approx(hourly, rel=1e-9)  # one rounding apart

@@ -30,10 +30,11 @@ import hashlib as _h, json as _j, pathlib as _p, platform as _f, resource as _r,
 _t = _s.modules.get("torch")
 _v = {n: getattr(_s.modules.get(n), "__version__", None) for n in ("torch", "triton", "mamba_ssm", "numpy", "mne")}
 _g = bool(_t) and _t.cuda.is_available()
+_n = _t.cuda.device_count() if _g else 0
 _seed = globals().get("SEEDS", globals().get("SEED"))
 print(_j.dumps({
     "seed": None if _seed is None else [int(n) for n in (_seed if hasattr(_seed, "__iter__") else [_seed])],
-    "device": _t.cuda.get_device_name() if _g else None,
+    "device": (f"{_n} × " if _n > 1 else "") + _t.cuda.get_device_name() if _g else None,
     "peak_gpu_mib": round(_t.cuda.max_memory_allocated() / 2**20) if _g else None,
     "peak_mib": round(_r.getrusage(_r.RUSAGE_SELF).ru_maxrss / 2**10),
     "versions": {"python": _f.python_version(), **{n: v for n, v in _v.items() if v}},

@@ -12,7 +12,11 @@ from helpers.teaching.lanes import NotebookError, lane_of
 from helpers.teaching.pairs import differs_from_its_text
 from helpers.teaching.results import read_results, wrong_numbers
 
-__all__ = ["Staleness", "fingerprint", "stale"]
+__all__ = ["RUNNER", "Staleness", "fingerprint", "stale"]
+
+RUNNER = frozenset({"helpers.teaching.notebooks", "helpers.teaching.pairs", "helpers.teaching.stamps"})
+"""Modules that execute, store and stamp a chapter. They are loaded with the package, and no cell computes with them: what
+they stored has a hash of its own."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def stale(path):
         reasons += [
             f"lane {lane}: {_CHANGED[part]}; {_again(lane)}" for part in _CHANGED if now[part] != stamp.get(part)
         ]
-        changed = [name for name, digest in stamp["modules"].items() if _module_hash(name) != digest]
+        computing = {name: digest for name, digest in stamp["modules"].items() if name not in RUNNER}
+        changed = [name for name, digest in computing.items() if _module_hash(name) != digest]
         modules += [f"lane {lane}: {name} changed since" for name in changed]
     prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return Staleness(path, (*pair, *reasons, *wrong_numbers(prose, path)), tuple(modules))
