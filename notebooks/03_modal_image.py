@@ -802,7 +802,8 @@ def body_of_test_mamba():
 
 # %% [markdown]
 # Two things to read there: `mamba_ssm` with its version, so that no stand-in was taken for it; and errors of the size
-# of rounding, in the output *and* in the gradient.
+# of rounding, in the output *and* in the gradient. (Mamba-2's is larger because its kernels round the factors of their
+# products to [TF32](06_mamba2_block.ipynb), 10 bits of fraction where 32-bit numbers have 23.)
 #
 # ## What can go wrong here
 #

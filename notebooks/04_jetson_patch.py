@@ -444,6 +444,10 @@ def on_the_real_files():
 
 
 # %% [markdown]
+# First the note's error, from the real `causal_conv1d_cuda`: it lists what the file takes, `arg0` to `arg7`. Then, patched, both directions of
+# both layers. (Mamba-2 is further off because its kernels round the factors of their products to [TF32](06_mamba2_block.ipynb), with 10 bits
+# of fraction where 32-bit numbers have 23.)
+#
 # ## Four checks that can fail
 # <a id="lab-verification"></a>
 #

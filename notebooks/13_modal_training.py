@@ -30,8 +30,7 @@
 # - share a batch between two processes, and find what they do not share by themselves.
 #
 # **You need** [chapter 03](03_modal_image.ipynb), for the words (image, Function, Volume) and the model of Modal, and
-# [chapter 11](11_training.ipynb), for the trainer and its checkpoints. No account, and no GPU: one cell measures on a GPU, and
-# elsewhere you see what it printed on ours.
+# [chapter 11](11_training.ipynb), for the trainer and its checkpoints. No account, and no GPU.
 
 # %% tags=["remove-cell"]
 import importlib.util
@@ -109,9 +108,9 @@ record(full_dollars=dollars, times=140 / dollars)
 #
 # - **Reading.** Windows lay ready in the GPU's memory. If reading is slower than computing, reading sets the pace.
 # - **Small batches.** It is the speed with 64 windows in a batch; with the 16 of [chapter 11](11_training.ipynb) a GPU is never full.
-# - **Plain torch.** It is the speed of mamba_ssm's kernels, which are in the image of `--recipe A`. The default, recipe C, is slower (measured below).
-# - **What else is charged.** Memory and storage; and, says the same source, 1.5 to 1.75 times the price for a chosen region, and 3 times
-#   for a machine that is never taken away. <!-- given: quoted from the source of the prices -->
+# - **Plain torch.** It is the speed of mamba_ssm's kernels, which are in the image of `--recipe A`. The default, recipe C, is slower.
+# - **What else is charged.** Memory and storage; and, [says a competitor](https://www.beam.cloud/blog/modal-pricing-explained) who read Modal's pages in June 2026, 1.5 to 1.75 times the price for a chosen region, and 3 times
+#   for a machine that is never taken away. <!-- given: quoted from there -->
 #
 # So this is the least that it can cost. How far from it you are, the first epoch of the full training tells: compare its minutes
 # with the table. (The smoke run cannot. Its detector is far smaller, and so are its batches.)
@@ -132,7 +131,7 @@ assert abs(estimate("H100", 100, WINDOWS).seconds - time) < 1
 
 # %% [markdown]
 # By this table a smoke run costs <span data-result="smoke_dollars:.2f">0.23</span> dollars, counted with the reference detector's speed; its own is far
-# smaller. If our guess of `START` is right, nearly all of the <span data-result="smoke_minutes:.0f">3</span> minutes go by before the first step. (We measure that below.) It answers whether everything
+# smaller. If our guess of `START` is right, nearly all of the <span data-result="smoke_minutes:.0f">3</span> minutes go by before the first step. It answers whether everything
 # works, at a fraction of what one wrong path in a long run costs. (With 5 epochs and a patience of 5, there is nothing to stop early.)
 # <!-- given: of the smoke configuration -->
 #
@@ -222,94 +221,8 @@ record(
 #
 # ### The speed, measured
 #
-# What is measured elsewhere is a hint; your configuration on your GPU is an answer. This lab trains each configuration of the package
-# on windows of noise that lie ready in the GPU's memory. (What is in a window does not change the time.) Five steps to warm up, ten
-# that are timed. **Guess:** the detector of `smoke` has 400 times fewer parameters than that of `full`. Is it faster by as much?
-
-# %% tags=["lane:gpu", "skip-execution"]
-import time as clocks
-from concurrent.futures import ThreadPoolExecutor
-
-from torch.nn.utils import clip_grad_norm_
-
-from helpers.models import SeizureDetector, parameter_groups
-from helpers.training import detection_loss, load_config
-
-
-# %% tags=["lane:gpu", "skip-execution"]
-def pace(step, times=10):
-    """Seconds of one step; the first five compile and tune."""
-    for _ in range(5):
-        step()
-    torch.cuda.synchronize()
-    began = clocks.perf_counter()
-    for _ in range(times):
-        step()
-    torch.cuda.synchronize()  # a GPU works in the background: wait
-    return (clocks.perf_counter() - began) / times
-
-
-# %% tags=["lane:gpu", "skip-execution", "hide-input"]
-def changed(config, detector, **options):
-    """A configuration with other options, of the detector and else."""
-    layers = config.detector.model_copy(update=detector)
-    return config.model_copy(update={"detector": layers, **options})
-
-
-def measure(config):
-    """Windows a second in training and in inference, and peak memory in GiB."""
-    torch.manual_seed(SEED)
-    model = SeizureDetector(**config.detector.model_dump()).to("cuda")
-    groups = parameter_groups(model, config.optimizer.weight_decay)
-    adam = torch.optim.AdamW(groups, lr=config.optimizer.lr, fused=True)
-    eeg = torch.randn(config.batch_size, 19, 15360, device="cuda")
-    labels = eeg[:, 0] > 1
-
-    def forward():
-        with torch.autocast("cuda", torch.bfloat16):
-            return model(eeg)  # (batch, 15360)
-
-    def train():
-        adam.zero_grad()
-        detection_loss(forward(), labels, config.loss.gamma, 2.0).backward()
-        clip_grad_norm_(model.parameters(), config.optimizer.clip)
-        adam.step()
-
-    torch.cuda.reset_peak_memory_stats()
-    training = config.batch_size / pace(train)
-    memory = torch.cuda.max_memory_allocated() / 2**30
-    model.eval()
-    with torch.inference_mode():
-        return training, config.batch_size / pace(forward), memory
-
-
-# %% tags=["lane:gpu", "skip-execution"]
-@needs("a GPU", "mamba_ssm")
-def measured():
-    gpu = price(torch.cuda.get_device_name())
-    configs = {name: load_config(name) for name in ("smoke", "small", "full")}
-    configs["plain"] = changed(configs["full"], {"backend": "torch"})
-    found = {}
-    for name, config in configs.items():
-        training, inference, memory = measure(config)
-        windows = config.windows_per_epoch or WINDOWS
-        time = seconds(config.epochs, training, inference, windows)
-        print(f"{name:6s} {training:6.0f} windows/s in training,", end=" ")
-        print(f"{inference:6.0f} in inference, {memory:5.2f} GiB;", end=" ")
-        a_second = gpu.dollars_per_second + 8 * core if gpu else None
-        bill = f"${time * a_second:.2f}" if gpu else "no price here"
-        print(f"{config.epochs} epochs of {windows:,}:", end=" ")
-        print(f"{time / 60:.1f} min, {bill}")
-        numbers = {"training": training, "inference": inference, "gib": memory}
-        record(**{f"{name}_{key}": value for key, value in numbers.items()})
-        found[name] = training
-    record(kernels=found["full"] / found["plain"])
-
-
-# %% [markdown]
-# Compare the first three rows. With small layers and small batches a GPU spends much of its time on starting kernels, and the fewer windows there
-# are in a batch, the worse. The peak of memory says how small a GPU would do. The last row is `full` in plain torch, as recipe C computes it: for
-# a long training `--recipe A` pays.
+# What is measured elsewhere is a hint; your configuration on your GPU is an answer. To come: a lab that measures each
+# configuration of the package, and plain torch beside mamba_ssm's kernels.
 #
 # ## A rule that is checked at home
 #
@@ -555,65 +468,8 @@ record(lost_seconds=lost)
 #
 # <a id="lab-start"></a>
 #
-# But is it 180 seconds? Most of a first start goes into Triton's kernels: they are compiled, and each is tried in several shapes, of
-# which the fastest is kept. Compiled kernels go to a folder, which the app has put on the Volume. What was found fastest goes there only if
-# `TRITON_CACHE_AUTOTUNING=1` says so, as the app does. (Not for kernels that prepare something before each trial, a *pre-hook*;
-# some of mamba_ssm's do.) So we start the `full` training twice, on **synthetic** recordings: first with an empty folder, then with what
-# is in it. **Guess** the second time.
-
-# %% tags=["lane:gpu", "skip-execution", "setup"]
-from tensorboard.backend.event_processing.event_accumulator import (
-    EventAccumulator,
-)
-
-from helpers.eeg import prepare
-from helpers.eeg.synthetic import write_recordings
-
-write_recordings(lab / "drawn", 12, 40, SEED)  # subjects, minutes
-_ = prepare(lab / "drawn", lab / "drawn-store", workers=8)
-
-
-# %% tags=["lane:gpu", "skip-execution", "hide-input"]
-def trained(name, config, gpus="0", **variables):
-    """Train in a process of its own: losses, s to step 10, windows/s."""
-    asked = changed(config, {}, devices=len(gpus))
-    file = lab.write(f"{name}.yaml", asked.model_dump_json())
-    command = ["train", file, "--store", lab / "drawn-store"]
-    began = clocks.time()
-    lab.run(
-        *(sys.executable, "-m", "helpers.cli", *command),
-        *("--output", lab / name),
-        env={
-            "CUDA_VISIBLE_DEVICES": ",".join(gpus),
-            "TRITON_CACHE_AUTOTUNING": "1",
-            **variables,
-        },
-        timeout=600,
-    )
-    board = EventAccumulator(str(lab / name / "tensorboard")).Reload()
-    tens = [each.wall_time for each in board.Scalars("train/loss")]
-    between = np.diff(tens)  # of ten steps each; few hold a validation
-    speed = 10 * config.batch_size / np.median(between) if tens[1:] else None
-    saved = torch.load(lab / name / "last.ckpt", weights_only=True)
-    return saved["steps"][:, 0].numpy(), tens[0] - began, speed
-
-
-# %% tags=["lane:gpu", "skip-execution"]
-@needs("a GPU", "mamba_ssm")
-def two_starts():
-    full = changed(load_config("full"), {}, epochs=2)
-    few = changed(full, {}, epochs=1, windows_per_epoch=640)  # ten steps
-    kept = {"TRITON_CACHE_DIR": lab / "triton"}
-    _, first, _ = trained("first", few, **kept)
-    _, second, speed = trained("second", full, **kept)
-    print(f"first  start: {first:5.1f} s to the tenth step")
-    print(f"second start: {second:5.1f} s")
-    print(f"then {speed:.0f} windows/s, in the trainer, reading included")
-    record(first_start=first, second_start=second, trainer=float(speed))
-    return full, kept, speed
-
-
-# %% [markdown]
+# To come: how long a start takes, with an empty folder of compiled kernels and with that of the start before.
+#
 # Modal takes [at most ten
 # retries](https://github.com/modal-labs/modal-examples/blob/main/06_gpu_and_ml/long-training.py), so eleven attempts: eleven days. What
 # is longer than that, you start again by hand.
@@ -814,62 +670,8 @@ plt.show()
 # the loader keeps up with both. Then the cost is the same, and you wait half as long. A second GPU never repairs a training that waits for its
 # windows. *Field note C*, on the same project, plans for eight GPUs; measure two first.
 #
-# We do, with the trainer itself and **synthetic** EEG. First the losses: the `smoke` configuration on one GPU, on one GPU again, and on two, without
-# dropout, in 32 bits. Why *again*? Kernels on a GPU add up in an order that changes from run to run, so not even one GPU repeats itself to the last bit.
-# Two may be off by as much as that. Then the speed. **Guess** it for `smoke` (batches of 8) and for `full` (batches of 64).
-
-
-# %% tags=["lane:gpu", "skip-execution"]
-@needs("two GPUs", "mamba_ssm")
-def two_gpus():
-    exact = {"precision": "32-true", "epochs": 1}
-    config = changed(load_config("smoke"), {"dropout": 0.0}, **exact)
-    with ThreadPoolExecutor() as pool:  # side by side, each on a GPU
-        alone = pool.map(trained, ("one", "again"), [config] * 2, "01")
-        runs = dict(zip(("one", "one again"), alone, strict=True))
-    runs["two"] = trained("two", config, "01")
-    one, _, speed = runs["one"]
-    for name, key in (("one again", "again"), ("two", "two")):
-        off = abs(runs[name][0] - one) / one
-        early, middle = float(off[:10].max()), float(np.median(off))
-        print(f"{name:9s} {len(off)} losses, off the first run's by", end=" ")
-        print(f"{early:.0e} in the first ten steps, {middle:.0e} in the middle")
-        record(**{f"{key}_early": early, f"{key}_middle": middle})
-    faster = runs["two"][2]
-    print(f"smoke: {speed:5.0f} windows/s on one GPU, {faster:5.0f} on two")
-    record(smoke_ratio=float(faster / speed))
-    config, kept, speed = two_starts
-    faster = trained("full", config, "01", **kept)[2]
-    print(f"full:  {speed:5.0f} windows/s on one GPU, {faster:5.0f} on two")
-    record(full_ratio=float(faster / speed))
-    return runs
-
-
-# %% mystnb={"image": {"alt": "Left, the loss against the step of the smoke training on one GPU, on one again and on two: three lines on one another. Right, how far the second and third are from the first, as a share of it, on a logarithmic axis: both begin at the rounding of 32 bits and grow with the steps, alike."}} tags=["lane:gpu", "skip-execution", "hide-input"]
-if two_gpus:
-    with style():
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(8.4, 3.2), layout="constrained"
-        )
-        one = two_gpus["one"][0]
-        left.plot(one, color=COLORS["line"], linewidth=5, label="one")
-        for name, kind, color in (
-            ("one again", ":", "ink"),
-            ("two", "--", "accent"),
-        ):
-            losses = two_gpus[name][0]
-            line = {"color": COLORS[color], "linestyle": kind, "label": name}
-            left.plot(losses, **line)
-            off = abs(losses - one) / one
-            right.semilogy(np.maximum(off, 1e-9), **line)
-        left.set(xlabel="step", ylabel="focal loss", title="one GPU, and two")
-        left.set_ylim(0)
-        right.set(xlabel="step", ylabel="off the first run", title="apart")
-        left.legend(loc="lower center", ncols=3)
-        right.legend(loc="lower right")
-    plt.show()
-
-# %% [markdown]
+# To come: two GPUs and one, with the trainer itself.
+#
 # ## What can go wrong here
 #
 # | you see | because | do |
