@@ -15,7 +15,7 @@ from helpers.teaching.results import read_results, wrong_numbers
 __all__ = ["RUNNER", "Staleness", "fingerprint", "stale"]
 
 RUNNER = frozenset({"helpers.teaching.notebooks", "helpers.teaching.pairs", "helpers.teaching.stamps"})
-"""Modules that execute, store and stamp a chapter. They are loaded with the package, but no cell computes with them, and
+"""Modules that execute, store and stamp a chapter. They are loaded with the package, but no cell computes with them;
 what they stored has a hash of its own."""
 
 
