@@ -605,6 +605,9 @@ def layers_with_the_official_kernels():
 
 
 # %% [markdown]
+# The rounding of 32 bits in both directions; under autocast, that of 16. So the kernels ask for no format by themselves: it is a
+# question of how much you can lose.
+#
 # That was the patch. Two sections remain, for whoever installs on a Jetson. Each can be read alone.
 #
 # ## ARM files, and files that say they are

@@ -113,6 +113,25 @@ def test_a_cell_that_never_ends_or_ends_the_kernel_is_named(chapter, cell, reaso
     assert chapter.read_bytes() == before
 
 
+def test_what_ran_before_an_error_is_kept_beside_the_chapter(chapter):
+    edit(chapter, lambda notebook: notebook.cells[2].update(source="raise KeyboardInterrupt"))
+    with pytest.raises(
+        NotebookError, match=r"cell 3 \(raise KeyboardInterrupt\): KeyboardInterrupt.*\n.*\.failed"
+    ) as error:
+        execute(chapter, "cpu")
+    kept = chapter.parent / ".failed" / chapter.name
+    assert str(error.value).endswith(str(kept))
+    assert [cell.outputs[0].output_type for cell in nbformat.read(kept, 4).cells[1:3]] == ["stream", "error"]
+
+
+def test_what_is_printed_in_a_row_is_one_output(chapter):
+    source = "import time\nfor n in range(3):\n    print(n, flush=True)\n    time.sleep(0.3)\ndisplay(4)\nprint(5)"
+    edit(chapter, lambda notebook: notebook.cells[1].update(source=source))
+    execute(chapter, "cpu")
+    printed = nbformat.read(chapter, 4).cells[1].outputs
+    assert [one.get("text") for one in printed] == ["0\n1\n2\n", None, "5\n"]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

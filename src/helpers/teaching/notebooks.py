@@ -71,8 +71,8 @@ def execute(path, lane, commit=None, timeout=900, progress=None, home=False):
     Raises
     ------
     NotebookError
-        If the pair differs, the lane's device is missing, or a cell raises, takes too long or ends the kernel. The
-        file is then as it was.
+        If the pair differs, the lane's device is missing, or a cell raises, takes too long, ends the kernel or is
+        interrupted. The file is then as it was, and what its cells had printed is in ``.failed/`` beside it.
     """
     path = Path(path)
     if lane not in LANES:
@@ -89,7 +89,7 @@ def execute(path, lane, commit=None, timeout=900, progress=None, home=False):
     outputs = {cell.id: cell for cell in run.cells if cell.cell_type == "code"}
     for cell in notebook.cells:
         if cell.id in outputs and (lane_of(cell) == lane or lane == meta["home"]):
-            cell.outputs = [_compact(output) for output in outputs[cell.id].outputs if not _is_progress(output)]
+            cell.outputs = _joined([_compact(found) for found in outputs[cell.id].outputs if not _is_progress(found)])
             cell.execution_count = outputs[cell.id].execution_count
     notebook.metadata.pop("widgets", None)  # a stored widget state makes the page load scripts from a remote host
     results = {**read_results(path), lane: report.pop("results")}
@@ -171,15 +171,19 @@ def _run(notebook, path, lane, timeout, progress):
         for index, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, index)
-            except (CellExecutionError, CellTimeoutError, DeadKernelError) as fault:
-                if isinstance(fault, CellExecutionError):
+            except (CellExecutionError, CellTimeoutError, DeadKernelError, KeyboardInterrupt) as fault:
+                if isinstance(fault, KeyboardInterrupt):
+                    reason = "it was interrupted."
+                elif isinstance(fault, CellExecutionError):
                     reason = f"{fault.ename}: {fault.evalue}"
                 elif isinstance(fault, CellTimeoutError):
                     reason = f"still running after {timeout} s. Allow it more (--timeout), or run it by hand."
                 else:
                     reason = "it ended the kernel; with signal 9, memory may have run out."
-                first = cell.source.partition("\n")[0]
-                raise NotebookError(f"{path}, cell {index + 1} ({first}): {reason}") from fault
+                first, kept = cell.source.partition("\n")[0], _keep_failed(notebook, path)
+                raise NotebookError(
+                    f"{path}, cell {index + 1} ({first}): {reason}\nThe cells up to there: {kept}"
+                ) from fault
             if progress:
                 progress(index + 1, len(notebook.cells))
         report = json.loads(_ask(client, _REPORT))
@@ -202,6 +206,28 @@ def _ask(client, code):
     client.execute_cell(probe, len(client.nb.cells) - 1, store_history=False)
     client.nb.cells.pop()
     return probe.outputs[0].text.strip()
+
+
+def _keep_failed(notebook, path):
+    """Store a run that ended early where it is in nobody's way: hours on a GPU may be in it."""
+    import nbformat
+
+    kept = path.parent / ".failed" / path.name
+    kept.parent.mkdir(exist_ok=True)
+    write_whole(kept, nbformat.writes(notebook))
+    return kept
+
+
+def _joined(outputs):
+    """What was printed in a row as one output, however many pieces the kernel sent it in."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == "stream" == last.get("output_type") and output["name"] == last["name"]:
+            last["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
 
 
 def _is_progress(output):
