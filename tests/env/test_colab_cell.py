@@ -80,20 +80,30 @@ def test_it_installs_one_quoted_requirement_and_only_where_it_is_missing(cell, m
 
 
 def imported(text):
-    """Top-level names of the modules that a chapter's cells import; not those that a function says it @needs."""
+    """Top-level names of the modules that a chapter's cells import; not those that a function says it @needs.
+
+    Another function may import these, too, since it can be one that such a function calls; a cell may not.
+    """
     tree = ast.parse(re.sub(r"^\s*[%!].*$", "", text, flags=re.MULTILINE))
-    return _imports(tree)
+    needed = set().union(*(_needs(node) for node in ast.walk(tree)))
+    return _imports(tree, needed)
 
 
-def _imports(node):
+def _imports(node, needed):
     if isinstance(node, ast.Import):
         return {alias.name.partition(".")[0] for alias in node.names}
     if isinstance(node, ast.ImportFrom):
         return set() if node.level else {node.module.partition(".")[0]}
-    names = set().union(*map(_imports, ast.iter_child_nodes(node)))
+    names = set().union(*(_imports(child, needed) for child in ast.iter_child_nodes(node)))
+    if isinstance(node, ast.FunctionDef):
+        return names - (_needs(node) or (set() if node.decorator_list else needed))
+    return names
+
+
+def _needs(node):
     calls = [call for call in getattr(node, "decorator_list", []) if isinstance(call, ast.Call)]
     needs = [argument for call in calls if getattr(call.func, "id", "") == "needs" for argument in call.args]
-    return names - {need.value for need in needs if isinstance(need, ast.Constant)}
+    return {need.value for need in needs if isinstance(need, ast.Constant)}
 
 
 def not_installed(names):
@@ -120,3 +130,4 @@ def test_what_a_function_says_it_needs_may_be_imported_there_and_only_there():
     function = '@needs("a GPU", "mamba_ssm")\ndef f():\n    import mamba_ssm\n    import causal_conv1d\n'
     assert not_installed(imported(function)) == ["causal_conv1d"]
     assert not_installed(imported(function + "import mamba_ssm\n")) == ["causal_conv1d", "mamba_ssm"]
+    assert not_installed(imported(function + "def g():\n    import mamba_ssm, pandas\n")) == ["causal_conv1d", "pandas"]
