@@ -605,8 +605,8 @@ def layers_with_the_official_kernels():
 
 
 # %% [markdown]
-# The rounding of 32 bits in both directions; under autocast, that of 16. So the kernels ask for no format by themselves: it is a
-# question of how much you can lose.
+# The rounding of 32 bits in both directions; under autocast, that of bfloat16. The scan takes either format, as long as all that it gets is in
+# one (`official_scan` sees to that).
 #
 # That was the patch. Two sections remain, for whoever installs on a Jetson. Each can be read alone.
 #

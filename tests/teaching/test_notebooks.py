@@ -73,6 +73,13 @@ def test_home_lane_stores_shared_cells_and_its_own(chapter):
     assert stale(chapter).modules == ()
 
 
+def test_what_executes_a_chapter_is_not_in_its_stamp(chapter):
+    edit(chapter, lambda notebook: notebook.cells[1].update(source="import helpers.teaching"))
+    modules = execute(chapter, "cpu")["modules"]
+    assert "helpers.teaching.results" in modules  # what cells record with
+    assert "helpers.teaching.notebooks" not in modules
+
+
 def test_another_lane_stores_its_own_cells_only(chapter):
     """The GPU lane is home and its outputs are there; a run in the CPU lane must not touch the shared cells."""
 
@@ -154,9 +161,7 @@ def test_changed_helpers_are_named_and_fail_a_release(chapter):
     execute(chapter, "cpu")
 
     def age(notebook):
-        modules = notebook.metadata["workbook"]["lanes"]["cpu"]["modules"]
-        modules["helpers.scoring.scores"] = "0" * 64
-        modules["helpers.teaching.notebooks"] = "0" * 64  # stores outputs, and computes none
+        notebook.metadata["workbook"]["lanes"]["cpu"]["modules"]["helpers.scoring.scores"] = "0" * 64
 
     edit(chapter, age)
     assert stale(chapter).cells == ()

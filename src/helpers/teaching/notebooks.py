@@ -24,6 +24,9 @@ from helpers.teaching.stamps import fingerprint
 
 __all__ = ["execute", "fill_numbers"]
 
+# What executes and stores a chapter is loaded with the package, but no cell computes with it: it is not in a stamp.
+_RUNNER = {"helpers.teaching.notebooks", "helpers.teaching.pairs", "helpers.teaching.stamps"}
+
 # Runs in the notebook's own kernel after its last cell, and is not stored.
 _REPORT = """
 import hashlib as _h, json as _j, pathlib as _p, platform as _f, resource as _r, sys as _s
@@ -187,6 +190,7 @@ def _run(notebook, path, lane, timeout, progress):
             if progress:
                 progress(index + 1, len(notebook.cells))
         report = json.loads(_ask(client, _REPORT))
+    report["modules"] = {name: digest for name, digest in report["modules"].items() if name not in _RUNNER}
     if lane == "cpu" and report["device"]:
         raise NotebookError(f"{path}: lane cpu, but PyTorch sees {report['device']}. Set CUDA_VISIBLE_DEVICES= first.")
     from helpers.environment import preflight

@@ -12,11 +12,7 @@ from helpers.teaching.lanes import NotebookError, lane_of
 from helpers.teaching.pairs import differs_from_its_text
 from helpers.teaching.results import read_results, wrong_numbers
 
-__all__ = ["RUNNER", "Staleness", "fingerprint", "stale"]
-
-RUNNER = frozenset({"helpers.teaching.notebooks", "helpers.teaching.pairs", "helpers.teaching.stamps"})
-"""Modules that execute, store and stamp a chapter. They are loaded with the package, but no cell computes with them;
-what they stored has a hash of its own."""
+__all__ = ["Staleness", "fingerprint", "stale"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +57,7 @@ def stale(path):
         reasons += [
             f"lane {lane}: {_CHANGED[part]}; {_again(lane)}" for part in _CHANGED if now[part] != stamp.get(part)
         ]
-        computing = {name: digest for name, digest in stamp["modules"].items() if name not in RUNNER}
-        changed = [name for name, digest in computing.items() if _module_hash(name) != digest]
+        changed = [name for name, digest in stamp["modules"].items() if _module_hash(name) != digest]
         modules += [f"lane {lane}: {name} changed since" for name in changed]
     prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return Staleness(path, (*pair, *reasons, *wrong_numbers(prose, path)), tuple(modules))
